@@ -1,0 +1,123 @@
+#include "base/fs.h"
+#include "base/cleanup.h"
+#include "base/mem.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int fs_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, struct error *err)
+{
+	size_t start = ret->len;
+	for (;;) {
+		size_t have = ret->len - start;
+		if (have > max_bytes)
+			return error_set(err, ERROR_INVALID, "'%s' is larger than %zu bytes", name,
+					 max_bytes);
+		/* One byte more than allowed tells "exactly full" from "too large". */
+		size_t want = max_bytes + 1 - have;
+		if (want > 65536)
+			want = 65536;
+		ssize_t got = read(fd, buf_grow(ret, want), want);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_sys(err, "cannot read '%s'", name);
+		if (got == 0)
+			return 0;
+		buf_grown(ret, (size_t)got);
+	}
+}
+
+int fs_read(int dirfd, const char *path, size_t max_bytes, struct buf *ret, struct error *err)
+{
+	auto_close int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return error_sys(err, "cannot open '%s'", path);
+	return fs_read_fd(fd, path, max_bytes, ret, err);
+}
+
+int fs_write_all(int fd, const void *data, size_t len)
+{
+	const char *at = data;
+	while (len) {
+		ssize_t put = write(fd, at, len);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -1;
+		at += put;
+		len -= (size_t)put;
+	}
+	return 0;
+}
+
+int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+	     struct error *err)
+{
+	auto_free char *tmp = xasprintf("%s.tmp%d", path, (int)getpid());
+	unlinkat(dirfd, tmp, 0);
+	auto_close int fd =
+		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (fd < 0)
+		return error_sys(err, "cannot create '%s'", tmp);
+	if (fs_write_all(fd, data, len) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0 ||
+	    renameat(dirfd, tmp, dirfd, path) < 0) {
+		error_sys(err, "cannot write '%s'", path);
+		unlinkat(dirfd, tmp, 0);
+		return -1;
+	}
+	return 0;
+}
+
+int fs_mkdirs(const char *path, mode_t mode, struct error *err)
+{
+	auto_free char *part = xstrdup(path);
+	for (char *slash = part + 1; *part; slash++) {
+		slash = strchr(slash, '/');
+		if (slash)
+			*slash = '\0';
+		struct stat st;
+		if (mkdir(part, mode) < 0 &&
+		    (errno != EEXIST || stat(part, &st) < 0 || !S_ISDIR(st.st_mode)))
+			return error_sys(err, "cannot make directory '%s'", part);
+		if (!slash)
+			return 0;
+		*slash = '/';
+	}
+	return 0;
+}
+
+int fs_unlink(int dirfd, const char *path, struct error *err)
+{
+	if (unlinkat(dirfd, path, 0) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return error_sys(err, "cannot remove '%s'", path);
+	return 0;
+}
+
+/* Depth is bounded by the descriptors of the process; ours are two levels deep. */
+int fs_remove_tree(int dirfd, const char *path, struct error *err)
+{
+	if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return error_sys(err, "cannot remove '%s'", path);
+	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return error_sys(err, "cannot open '%s'", path);
+	auto_dir DIR *dir = fdopendir(fd);
+	if (!dir) {
+		error_sys(err, "cannot list '%s'", path);
+		close(fd);
+		return -1;
+	}
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (fs_remove_tree(fd, entry->d_name, err) < 0)
+			return error_wrap(err, "in '%s'", path);
+	}
+	if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return error_sys(err, "cannot remove directory '%s'", path);
+	return 0;
+}

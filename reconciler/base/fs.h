@@ -1,0 +1,29 @@
+/* base/fs.h - files by directory descriptor and name.
+ *
+ * dirfd may be AT_FDCWD. Files are replaced by temporary name, fsync and rename, so a reader or a
+ * crash sees the old or the new one, never a part. */
+#ifndef BASE_FS_H
+#define BASE_FS_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Whole file, at most max_bytes (larger: ERROR_INVALID). Appends to ret. ENOENT keeps err->sys. */
+int fs_read(int dirfd, const char *path, size_t max_bytes, struct buf *ret, struct error *err);
+/* The same from an open descriptor, from its current offset. name is for the message. */
+int fs_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, struct error *err);
+int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+	     struct error *err);
+/* mkdir -p with the mode for each new one; already there is success. */
+int fs_mkdirs(const char *path, mode_t mode, struct error *err);
+/* rm -rf below dirfd, never through a symlink; already gone is success. */
+int fs_remove_tree(int dirfd, const char *path, struct error *err);
+/* unlink; already gone is success. */
+int fs_unlink(int dirfd, const char *path, struct error *err);
+/* All of it, or -1 with errno. */
+int fs_write_all(int fd, const void *data, size_t len);
+
+#endif
