@@ -1,0 +1,49 @@
+/* source/dir.h - a directory of YAML files as a desired set that never says more than it knows.
+ *
+ * The rules of spec.md "Deletion is guarded" that concern one look at the directory live here: a
+ * file that is broken, unreadable or being written keeps its last good version, and the result says
+ * that it is not complete, so that nothing is deleted on its word. What the loop does over time
+ * (two quiet seconds, the half of ten minutes) is the daemon's and plan_guard_allowance()'s.
+ *
+ * Files are *.yaml and *.yml, not recursive; dotfiles, editor backups (~, #x#, .swp) and temporary
+ * names are skipped; symlinks are followed (Kubernetes' ..data switch). A file is "being written"
+ * when inotify said MODIFY without CLOSE_WRITE yet, or when a read lease cannot be had on it. */
+#ifndef SOURCE_DIR_H
+#define SOURCE_DIR_H
+
+#include "schema/spec_load.h"
+
+struct source_dir;
+
+#define SOURCE_FILES_MAX 10000
+
+struct source_result {
+	struct spec_set set;     /* union of the last good versions; owned copies of nothing: specs are
+				  * borrowed from the source_dir until its next scan or free */
+	const struct vm_spec **vms; /* the same, sorted by name; array owned */
+	size_t count;
+	char *stack;             /* `stack:` or the directory's name; owned */
+	bool complete;           /* everything was read and valid: absence of a VM means "gone" */
+	char *incomplete_reason; /* "web.yaml is not valid" …, NULL when complete; owned */
+	struct fault_vec faults; /* of broken files, unchanged since last scan included; owned */
+	uint64_t revision;       /* equal when nothing the set says has changed since the last scan */
+};
+void source_result_clear(struct source_result *result);
+
+/* path: the directory as given, made absolute by the caller; it need not exist at this moment.
+ * context is copied (its strings borrowed for the life of the object). NULL on failure. */
+struct source_dir *source_dir_new(const char *path, const struct spec_context *context,
+				  struct error *err);
+void source_dir_free(struct source_dir *dir);
+DEFINE_CLEANUP(source_dir, source_dir_free)
+
+/* An inotify descriptor for the loop (owned by dir). It watches the directory, the parent that
+ * would show its return or its switch, and survives all of them being replaced. */
+int source_dir_fd(const struct source_dir *dir);
+/* Reads what inotify has; true when a scan is worth it (an overflow always is). Never blocks. */
+bool source_dir_drain(struct source_dir *dir);
+/* Looks at the directory now. Only files that changed (device, inode, size, mtime) are parsed
+ * again. Never fails: trouble makes the result incomplete. Re-arms watches that were lost. */
+void source_dir_scan(struct source_dir *dir, struct source_result *ret);
+
+#endif

@@ -1,0 +1,77 @@
+/* schema/spec_load.h - from YAML text to resolved specs, with every fault found.
+ *
+ *	struct spec_source src = { .name = "vms.yaml", .text = …, .len = …, .directory = "/home/x" };
+ *	struct spec_set set;  struct fault_vec faults = { 0 };
+ *	if (spec_load(&src, 1, &context, &set, &faults) < 0) … print the faults …
+ *
+ * Several sources are one set: the same VM name in two of them is a fault naming both places; two
+ * different `stack:` names are a fault. Nothing here reads a clock, the network or the store; of
+ * the file system only the public keys that `ssh_keys` names by path (through context.read_file). */
+#ifndef SCHEMA_SPEC_LOAD_H
+#define SCHEMA_SPEC_LOAD_H
+
+#include "schema/vm_spec.h"
+
+#define SPEC_FILE_MAX  (4u << 20) /* bytes */
+#define SPEC_DEPTH_MAX 16
+#define SPEC_ALIAS_MAX 10000      /* nodes that aliases may add to a file's own */
+#define SPEC_VMS_MAX   10000      /* of one stack */
+#define SPEC_FAULT_MAX 100        /* reported; beyond, the last one says how many more */
+
+struct spec_source {
+	const char *name;      /* as shown in faults and stored as the VM's file */
+	const char *text;      /* not necessarily terminated */
+	size_t len;
+	const char *directory; /* absolute; relative paths in the file are below it; NULL: refused */
+};
+
+struct fault {
+	char *file;       /* owned */
+	int line, column; /* 1-based; 0 when the fault has no place */
+	char *path;       /* "vms.web.memory", may be "" ; owned */
+	char *text;       /* "unknown field 'memroy', did you mean 'memory'?" ; owned */
+};
+DEFINE_VEC(fault_vec, struct fault)
+void faults_clear(struct fault_vec *faults);
+/* "vms.yaml:12:7: vms.web.memroy: unknown field, did you mean 'memory'?" ; the caller frees. */
+char *fault_format(const struct fault *fault);
+
+struct image_hint {
+	const char *name;
+	uint64_t min_memory; /* bytes */
+	uint64_t size;       /* bytes of its root file system, 0 unknown */
+};
+
+struct spec_context {
+	const char *default_image;  /* NULL: "tiny" */
+	const struct image_hint *images; /* what is known about images, for the memory default */
+	size_t image_count;
+	/* Reads a small file for ssh_keys paths; NULL: plain reading. Returns malloc'ed text. */
+	char *(*read_file)(void *cookie, const char *path, struct error *err);
+	void *cookie;
+};
+
+struct spec_set {
+	char *stack;          /* from `stack:`, NULL when no file names one; owned */
+	struct vm_spec **vms; /* owned, sorted by name, no duplicates */
+	size_t count;
+	bool says_none;       /* some valid file holds `vms: {}` in so many words */
+};
+void spec_set_clear(struct spec_set *set);
+const struct vm_spec *spec_set_find(const struct spec_set *set, const char *name);
+
+/* 0 and *ret filled, or -1 and faults (at least one); *ret is untouched on failure. */
+int spec_load(const struct spec_source *sources, size_t count, const struct spec_context *context,
+	      struct spec_set *ret, struct fault_vec *faults);
+
+/* For `set KEY=VALUE` and the flags of `create`: applies text values to a copy of base (NULL: the
+ * defaults), by the same table, bounds and messages. NULL with err on the first bad one. */
+struct vm_spec *vm_spec_with(const struct vm_spec *base, const char *name,
+			     const char *const *assignments, size_t count,
+			     const struct spec_context *context, struct error *err);
+
+/* Generated from the field table; the caller frees. */
+char *schema_emit_json_schema(void); /* schema/vms.schema.json */
+char *schema_emit_man_fields(void);  /* the FIELDS part of banger-vms(5), roff */
+
+#endif
