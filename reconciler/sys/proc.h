@@ -1,0 +1,60 @@
+/* sys/proc.h - processes: run one and wait, start one that outlives us, look at one that exists.
+ *
+ * Never a shell. The child does only async-signal-safe things between fork and exec; a failed exec
+ * comes back as an error. A foreign process is pinned by a pidfd first and looked at after. */
+#ifndef SYS_PROC_H
+#define SYS_PROC_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct proc_run {
+	const char *const *argv;     /* NULL-terminated; argv[0] looked up in PATH */
+	const char *const *env;      /* extra NAME=VALUE, NULL-terminated; NULL: none */
+	const char *cwd;             /* NULL: unchanged */
+	uint64_t timeout_ms;         /* 0: none; then SIGKILL to its process group, ERROR_TIMEOUT */
+	int cancel_fd;               /* readable: kill it, ERROR_CANCELLED; -1 or 0: none */
+	size_t output_max;           /* of out and of err each; 0: 64 KiB. More is dropped. */
+	/* called for each whole line of stdout (no newline), in the calling thread; may be NULL */
+	void (*on_line)(void *cookie, const char *line);
+	void *cookie;
+};
+/* Waits. 0: it ran, *ret_status is its exit status (128+signal when killed). out/err may be NULL. */
+int proc_run(const struct proc_run *run, int *ret_status, struct buf *out, struct buf *err_out,
+	     struct error *err);
+/* The same, but a non-zero exit is an error that quotes the tail of stderr. */
+int proc_check(const struct proc_run *run, struct buf *out, struct error *err);
+
+struct proc_detach {
+	const char *const *argv;
+	int dirfd;              /* working directory of the new process */
+	const char *lock_name;  /* below dirfd: created, locked (flock) in the child before exec and
+				 * inherited; held already: ERROR_BUSY, nothing was started. NULL: none */
+	const char *log_name;   /* below dirfd: stdout and stderr, truncated, 0600; NULL: /dev/null */
+	const int *keep_fds;    /* kept open besides 0-2 and the lock; ends with -1; NULL: none */
+};
+/* Starts a process that is nobody's child (own session, parent 1, default signal mask and
+ * dispositions). Returns when its exec succeeded. *ret_pidfd: caller's. */
+int proc_detach(const struct proc_detach *detach, pid_t *ret_pid, int *ret_pidfd,
+		struct error *err);
+
+/* Facts of /proc/<pid>; -1 when it is gone. proc_dirfd: open /proc (tests pass a fake one). */
+int proc_start_ticks(int proc_dirfd, pid_t pid, uint64_t *ret); /* field 22 of stat */
+bool proc_is_zombie(int proc_dirfd, pid_t pid);
+/* argv[] NUL-separated as the kernel shows it, at most 128 KiB. */
+int proc_cmdline(int proc_dirfd, pid_t pid, struct buf *ret);
+/* "qemu-system-x86 (pid 412)" for people; the name is the process's comm. Caller frees. */
+char *proc_describe(pid_t pid);
+/* Calls fn for every numeric entry; a non-zero return stops and is returned. */
+int proc_each(int proc_dirfd, int (*fn)(void *cookie, pid_t pid), void *cookie);
+
+int proc_pidfd(pid_t pid);                     /* pidfd_open, CLOEXEC; -1 with errno */
+int proc_signal(int pidfd, int signal);        /* 0 also when it is already gone */
+int proc_wait_gone(int pidfd, uint64_t timeout_ms); /* 0 gone, -1 still there */
+bool lock_is_held(int dirfd, const char *name);/* somebody holds the flock on it */
+
+#endif

@@ -1,0 +1,19 @@
+/* sys/unix.h - unix sockets, reached by directory descriptor and name, as 107 bytes is all that a
+ * path may have (bound and connected through /proc/self/fd/<dirfd>/<name>). */
+#ifndef SYS_UNIX_H
+#define SYS_UNIX_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Stream, CLOEXEC, non-blocking; mode 0600. A stale socket (nobody listens) is replaced. */
+int unix_listen(int dirfd, const char *name, struct error *err);
+/* Blocking connect with a deadline; the descriptor is CLOEXEC and blocking, or non-blocking on
+ * request. ECONNREFUSED/ENOENT stay in err->sys. */
+int unix_connect(int dirfd, const char *name, uint64_t timeout_ms, int nonblocking,
+		 struct error *err);
+int unix_peer(int fd, pid_t *ret_pid, uid_t *ret_uid, struct error *err); /* SO_PEERCRED */
+
+#endif
