@@ -1,0 +1,156 @@
+/* driver/driver.h - what a hypervisor, a disk and a network driver do; one struct a kind.
+ *
+ * Everything blocks and runs in worker threads, except the monitor_* functions, which the loop
+ * thread calls and which never block. Drivers are dumb: they know no spec, no store, no other
+ * driver; exec/ puts a struct vm_machine together. Every call is idempotent: already there and
+ * already gone are success. What a driver makes is named after the VM's id and lies in the VM's
+ * directory, so that a scan finds it without any database.
+ *
+ * Names below a VM's directory (<state>/vms/<id>/): */
+#ifndef DRIVER_DRIVER_H
+#define DRIVER_DRIVER_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/vec.h"
+#include "schema/vm_spec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define VM_FILE_LOCK        "lock"         /* flock held by the hypervisor itself */
+#define VM_FILE_PID         "pid"
+#define VM_FILE_MONITOR     "qmp.sock"
+#define VM_FILE_AGENT       "agent.sock"
+#define VM_FILE_CONSOLE     "console.sock" /* the console arrives here ... */
+#define VM_FILE_CONSOLE_LOG "console.log"  /* ... and bangerd keeps a bounded tail of it here */
+#define VM_FILE_LOG         "hypervisor.log"
+#define VM_FILE_INITRD      "initrd"       /* kernel modules + agent + seed, made at every start */
+#define VM_FILE_ROOT_DISK   "root.img"     /* raw reflink or qcow2 overlay */
+#define VM_FILE_WORK_DISK   "work.img"     /* raw, sparse, ext4 */
+#define VM_FILE_HANDLES     "handles.json" /* a cache, never believed */
+
+enum accel { ACCEL_TCG, ACCEL_KVM };
+
+struct vm_machine {
+	const char *id;          /* short id */
+	const char *name;        /* for the process title and messages */
+	const char *dir;         /* absolute path of the VM's directory */
+	int dirfd;               /* the same, open */
+	uint32_t vcpus;
+	uint64_t memory;         /* bytes */
+	const char *kernel;      /* path of vmlinux or bzImage */
+	const char *kernel_args; /* the user's, appended to the driver's own; may be "" */
+	bool has_work_disk;
+	bool root_is_qcow2;
+	const char *mac;         /* 52:54:00:xx:xx:xx */
+	const char *address;     /* 127.x.y.z: SSH is forwarded from its port 2222 */
+	bool nat;                /* false: restrict=on */
+	const struct port_list *ports;
+	enum accel accel;
+};
+
+struct hv_process {
+	char id[16];
+	pid_t pid;
+	int pidfd;               /* owned */
+	uint64_t start_ticks;    /* field 22 of /proc/pid/stat */
+	uint32_t vcpus;          /* as its command line says */
+	uint64_t memory;
+	enum accel accel;
+	bool nat;
+};
+DEFINE_VEC(hv_process_vec, struct hv_process)
+void hv_processes_clear(struct hv_process_vec *found); /* closes the pidfds */
+
+/* What the monitor told. */
+enum monitor_event {
+	MONITOR_NOTHING,
+	MONITOR_READY,          /* greeting and handshake done */
+	MONITOR_GUEST_RESET,    /* the guest rebooted by itself, the process goes on */
+	MONITOR_GUEST_POWEROFF, /* it will end: by the guest's wish */
+	MONITOR_GUEST_PANIC,
+	MONITOR_HOST_QUIT,      /* it will end: by our quit, or by a signal from outside */
+	MONITOR_BROKEN,         /* garbage or too much of it: drop the connection */
+};
+
+struct hv_driver {
+	const char *name; /* "qemu" */
+	struct capabilities can;
+
+	/* Is it usable on this host? 0 and a line for people ("/usr/bin/qemu-system-x86_64 7.2.22"),
+	 * or -1 with what to install. */
+	int (*probe)(struct buf *ret_detail, struct error *err);
+
+	/* Every process of this driver that serves a VM below state_vms_dir and is ours by uid:
+	 * found by command line, pinned by pidfd, then checked again. */
+	int (*find)(const char *state_vms_dir, struct hv_process_vec *ret, struct error *err);
+
+	/* The argument vector, for tests and for start(); NULL-terminated, caller frees with
+	 * hv_argv_free(). */
+	char **(*argv)(const struct vm_machine *machine);
+	/* Starts it. BUSY when the lock is held; SYSTEM quotes the tail of VM_FILE_LOG. Returns when
+	 * its monitor answers (at most timeout_ms), the guest is then on its way. */
+	int (*start)(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *ret_pid,
+		     int *ret_pidfd, struct error *err);
+	/* Changes forwarded ports of a running VM. from/to are whole lists. */
+	int (*set_ports)(int vm_dirfd, const struct port_list *from, const struct port_list *to,
+			 struct error *err);
+	/* Ends it at once, disks flushed as far as the host knows them (quit); the caller waits on the
+	 * pidfd and kills when this failed. */
+	int (*quit)(int vm_dirfd, uint64_t timeout_ms, struct error *err);
+
+	/* The loop's own connection: connects (non-blocking), then every chunk read goes to feed,
+	 * which returns one event at a time (call again with len 0 until MONITOR_NOTHING). */
+	int (*monitor_open)(int vm_dirfd, struct error *err); /* descriptor */
+	struct hv_monitor *(*monitor_new)(void);
+	enum monitor_event (*monitor_feed)(struct hv_monitor *monitor, int fd, const char *data,
+					   size_t len);
+	void (*monitor_free)(struct hv_monitor *monitor);
+};
+
+extern const struct hv_driver hv_qemu;
+/* Every driver, NULL-terminated. */
+extern const struct hv_driver *const hv_drivers[];
+void hv_argv_free(char **argv);
+
+/* --- acceleration --- */
+/* KVM only when a timed guest loop shows that it works (design.md). The verdict and the reason are
+ * cached in cache_dir/accel.json by boot id and kernel. Blocks up to two seconds the first time. */
+int accel_choose(const char *cache_dir, enum accel *ret, struct buf *ret_detail, struct error *err);
+
+/* --- disks --- */
+struct disk_image {
+	const char *base;      /* path of the image's read-only rootfs (raw ext4) */
+	uint64_t size_bytes;   /* virtual size of the VM's system disk */
+};
+/* Makes VM_FILE_ROOT_DISK: a reflink when the file system can, else a qcow2 overlay on base.
+ * Existing: success and untouched. */
+int disk_root_create(int vm_dirfd, const char *dir, const struct disk_image *image,
+		     struct error *err);
+/* Sparse raw ext4 (mke2fs, uid 0 root directory, assume_storage_prezeroed). Existing: untouched. */
+int disk_work_create(int vm_dirfd, const char *dir, uint64_t size_bytes, struct error *err);
+int disk_root_remove(int vm_dirfd, struct error *err);
+int disk_work_remove(int vm_dirfd, struct error *err);
+/* Grows the device of a stopped VM; the guest grows its file system at boot. Never shrinks. */
+int disk_root_grow(int vm_dirfd, const char *dir, uint64_t size_bytes, struct error *err);
+int disk_work_grow(int vm_dirfd, uint64_t size_bytes, struct error *err);
+/* What is there: virtual sizes, 0 when missing. */
+int disk_root_stat(int vm_dirfd, uint64_t *ret_size, bool *ret_qcow2, struct error *err);
+int disk_work_stat(int vm_dirfd, uint64_t *ret_size, struct error *err);
+/* Enough room for what will surely be written? Error names the directory and the numbers. */
+int disk_check_space(const char *dir, uint64_t bytes, struct error *err);
+
+/* --- user networking --- */
+#define USER_SSH_PORT 2222
+/* A loopback address of our own whose SSH port can be bound; taken: addresses in use by other VMs.
+ * Deterministic start from the id, so that two daemons rarely meet. */
+int net_user_address(const char *id, const char *const *taken, size_t count, char ret[16],
+		     struct error *err);
+/* BUSY naming the port and who has it ("port 127.0.0.1:8080/tcp is taken by nginx (pid 12)"). */
+int net_user_ports_free(const char *address, const struct port_list *ports, struct error *err);
+/* 52:54:00 and three bytes of the id. */
+void net_mac(const char *id, char ret[18]);
+
+#endif

@@ -1,0 +1,77 @@
+/* guest/guest.h - the host's side of a guest: keys, the seed it boots from, its agent, its SSH.
+ *
+ * Blocking, worker threads, every call with a deadline; except agent_feed_*, which is the loop's and
+ * never blocks. Nothing a guest says is trusted: lines, counts and numbers are bounded. */
+#ifndef GUEST_GUEST_H
+#define GUEST_GUEST_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "schema/vm_spec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* --- keys (libssh) --- */
+/* banger's own client key: <state>/keys/id_ed25519 and .pub, made once (0600). */
+int keys_client(const char *state_dir, char **ret_public_line, struct error *err);
+/* A VM's host key: host_key and host_key.pub in its directory (OpenSSH format), made once. */
+int keys_host(int vm_dirfd, const char *comment, struct error *err);
+/* Rewrites vms/<id>/known_hosts for its host key under the alias "banger-<id>". */
+int keys_known_hosts(int vm_dirfd, const char *id, struct error *err);
+
+/* --- the seed: a small cpio (libarchive, newc) with everything that is per VM --- */
+struct seed {
+	const char *id, *name;
+	const struct vm_spec *spec;      /* ready, files, ssh_keys, work_disk */
+	const char *mac;
+	const char *address, *gateway, *dns; /* of the guest: "10.0.2.15/24", "10.0.2.2", "10.0.2.3" */
+	const char *client_key;          /* banger's own public key line */
+	int vm_dirfd;                    /* for the host key */
+};
+#define SEED_FILES_MAX (16u << 20) /* bytes of all `files` together */
+/* Writes dirfd/VM_FILE_INITRD: modules cpio + agent cpio + seed cpio, replaced whole. Unreadable
+ * `files` sources are an error that names VM and file. */
+int seed_write_initrd(const struct seed *seed, const char *modules_cpio, const char *agent_cpio,
+		      struct error *err);
+
+/* --- the agent --- agent/PROTOCOL.md */
+struct agent_state {
+	char boot_id[40];
+	char phase[16];      /* mounted network ssh ready */
+	bool ready;
+	char failed[256];    /* the agent's last words, "" none */
+	uint64_t ready_ms;   /* since the guest's boot, 0 not yet */
+};
+
+/* The loop's end: bytes in, at most one change at a time out. */
+struct agent_feed;
+enum agent_event { AGENT_NOTHING, AGENT_CHANGED, AGENT_READY, AGENT_FAILED, AGENT_BROKEN };
+struct agent_feed *agent_feed_new(void);
+void agent_feed_free(struct agent_feed *feed);
+/* The bytes to send first on a new connection (hello). */
+const char *agent_feed_hello(const struct agent_feed *feed);
+/* Call with what was read, then with len 0 until AGENT_NOTHING. BROKEN: garbage or too much. */
+enum agent_event agent_feed_push(struct agent_feed *feed, const char *data, size_t len);
+const struct agent_state *agent_feed_state(const struct agent_feed *feed);
+
+/* A worker's call: connects to VM_FILE_AGENT below vm_dirfd, says hello, asks, disconnects. params
+ * borrowed or NULL; *ret (may be NULL) the result, caller's. */
+int agent_call(int vm_dirfd, const char *method, const cJSON *params, uint64_t timeout_ms,
+	       cJSON **ret, struct error *err);
+
+/* --- SSH (libssh), host key pinned to vms/<id>/host_key.pub --- */
+struct ssh_target {
+	const char *address; /* 127.x.y.z */
+	uint16_t port;
+	const char *identity;    /* path of the private key */
+	int vm_dirfd;            /* for host_key.pub */
+};
+/* Runs one command; its exit status in *ret_status; output bounded to 64 KiB. */
+int ssh_run(const struct ssh_target *target, const char *command, uint64_t timeout_ms,
+	    int *ret_status, struct buf *out, struct error *err);
+/* Shell-quotes for a POSIX shell: 'a'\''b'. Appends. */
+void shell_quote(struct buf *to, const char *word);
+
+#endif

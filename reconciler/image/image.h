@@ -1,0 +1,88 @@
+/* image/image.h - the local store of images and kernels, and the catalog they come from.
+ *
+ *	<state>/images/<digest>/   rootfs.ext4 image.json      immutable, digest = sha256 of rootfs
+ *	<state>/images/names/tiny -> ../<digest>               a name moves, a digest never changes
+ *	<state>/kernels/<digest>/  vmlinux|vmlinuz modules.cpio kernel.json
+ *	<state>/kernels/names/debian-cloud -> ../<digest>
+ *	<state>/images/.building-<pid>-<n>                     swept when its pid is gone
+ *
+ * Everything derivable from a listing; no database. Blocking, worker threads; safe to call from
+ * several at once (flock on the store), and one pull of a name at a time: a second waits and finds
+ * it done. Reading calls (find, list) are quick and may be made by the loop thread. */
+#ifndef IMAGE_IMAGE_H
+#define IMAGE_IMAGE_H
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/vec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct image_store {
+	const char *state; /* paths.state */
+	const char *cache; /* paths.cache */
+	const char *share; /* paths.share: recipes below images/ */
+};
+
+struct image {
+	char *name;          /* "" when no name points at it any more */
+	char *digest;        /* 64 hex digits */
+	char *rootfs;        /* path */
+	char *kernel;        /* name of the kernel it wants */
+	char *description;
+	uint64_t min_memory; /* bytes */
+	uint64_t size;       /* bytes of rootfs, apparent */
+	int64_t pulled_ms;   /* wall clock */
+};
+DEFINE_VEC(image_vec, struct image)
+void image_clear(struct image *image);
+void images_clear(struct image_vec *images);
+
+struct kernel {
+	char *name;
+	char *digest;
+	char *boot;    /* path of vmlinux or vmlinuz */
+	char *modules; /* path of modules.cpio */
+	char *release; /* "6.1.0-56-cloud-amd64" */
+};
+void kernel_clear(struct kernel *kernel);
+
+/* By name or by digest. ERROR_NOT_FOUND: not pulled (says whether the catalog has it). */
+int image_find(const struct image_store *store, const char *name_or_digest, struct image *ret,
+	       struct error *err);
+int kernel_find(const struct image_store *store, const char *name_or_digest, struct kernel *ret,
+		struct error *err);
+int image_list(const struct image_store *store, struct image_vec *ret, struct error *err);
+
+struct catalog_entry {
+	const char *name;
+	const char *recipe;      /* below share/images/ */
+	const char *argument;    /* first argument of the recipe, or NULL */
+	const char *kernel;      /* images: the kernel's catalog name; kernels: NULL */
+	uint64_t min_memory;
+	const char *description;
+};
+extern const struct catalog_entry image_catalog[], kernel_catalog[]; /* end with name NULL */
+const struct catalog_entry *catalog_find(const struct catalog_entry *catalog, const char *name);
+
+struct pull_progress {
+	void (*fn)(void *cookie, const char *stage, const char *detail, uint64_t done,
+		   uint64_t total); /* in the pulling thread; total 0: unknown */
+	void *cookie;
+	int cancel_fd; /* readable: give up; -1: none */
+};
+/* Makes sure the image (or kernel) is there; force: build again and move the name when the digest
+ * differs. An image pulls its kernel too. Unknown names: ERROR_NOT_FOUND with did-you-mean. */
+int image_pull(const struct image_store *store, const char *name, bool force,
+	       const struct pull_progress *progress, struct error *err);
+int kernel_pull(const struct image_store *store, const char *name, bool force,
+		const struct pull_progress *progress, struct error *err);
+/* Removes the name and, when no other name and none of the digests in use point at it, the files.
+ * ERROR_CONFLICT is the caller's business (it knows the VMs); in_use: digests that must stay. */
+int image_delete(const struct image_store *store, const char *name, const char *const *in_use,
+		 size_t count, struct error *err);
+/* Removes half-built leftovers of processes that are gone. */
+int image_sweep(const struct image_store *store, struct error *err);
+
+#endif
