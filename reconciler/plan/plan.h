@@ -4,25 +4,35 @@
  * returns the action that brings them together; `diff` asks it about a file's specs, the daemon
  * asks it about stored intent. plan_stack() asks it for every VM of a stack and adds what only the
  * whole set can tell: what left the file, who owns a name, whether so much may be deleted. Output
- * order is by name. Both sides of every comparison are resolved specs. */
+ * order is by name. Both sides of every comparison are resolved specs.
+ *
+ * What an executor may rely on:
+ *   - An action makes *everything* true that the spec says, its listed changes included; planned
+ *     again afterwards, the VM has nothing to do. (ADOPT alone only takes ownership: the next look
+ *     plans the rest.)
+ *   - The kind says what is done to the guest. LIVE on a stopped VM writes records and resizes
+ *     disks; REIMAGE on a stopped VM makes the system disk and, unless it shall run, leaves it off;
+ *     START and STOP carry the pending changes with them.
+ *   - worst == CLASS_DATA_LOSS, in whatever kind: it was allowed, and the work disk is made anew.
+ *   - A hold on a running VM is an unfinished 'banger stop' and plans STOP. */
 #ifndef PLAN_PLAN_H
 #define PLAN_PLAN_H
 
 #include "schema/vm_spec.h"
 
-#define ACTION_KINDS(X) /* name, wire, sign in the plan */                                         \
-	X(NONE, "none", ' ')         /* as it should be */                                         \
-	X(CREATE, "create", '+')     /* make disks and start (or not, by state) */                 \
+#define ACTION_KINDS(X)		 /* name, wire, sign in the plan */                                \
+	X(NONE, "none", ' ')	 /* as it should be */                                             \
+	X(CREATE, "create", '+') /* make disks and start (or not, by state) */                     \
 	X(START, "start", '~')                                                                     \
 	X(STOP, "stop", '~')                                                                       \
-	X(LIVE, "live", '~')         /* applied to the running VM, or only to records */           \
+	X(LIVE, "live", '~') /* applied to the running VM, or only to records */                   \
 	X(RESTART, "restart", '~')                                                                 \
-	X(REIMAGE, "reimage", '~')   /* stop, new system disk, start */                            \
+	X(REIMAGE, "reimage", '~') /* stop, new system disk, start */                              \
 	X(DELETE, "delete", '-')                                                                   \
-	X(ADOPT, "adopt", '~')       /* an unowned VM joins the stack; needs --adopt */            \
-	X(KEEP, "keep", ' ')         /* left the file, kept because prune was not asked */         \
-	X(WAIT, "wait", ' ')         /* nothing now: hold, recorded exit, expired; see reason */   \
-	X(REFUSE, "refuse", '!')     /* must not be done; error says why */
+	X(ADOPT, "adopt", '~')	 /* an unowned VM joins the stack; needs --adopt */                \
+	X(KEEP, "keep", ' ')	 /* left the file, kept because prune was not asked */             \
+	X(WAIT, "wait", ' ')	 /* nothing now: hold, recorded exit, expired; see reason */       \
+	X(REFUSE, "refuse", '!') /* must not be done; error says why */
 enum action_kind {
 #define X(name, wire, sign) ACTION_##name,
 	ACTION_KINDS(X)
@@ -38,8 +48,8 @@ enum hold_kind { HOLD_NONE, HOLD_STOP, HOLD_KILL };
 	X(NONE, "none", false)                                                                     \
 	X(POWEROFF, "guest-poweroff", false)                                                       \
 	X(PANIC, "guest-panic", true)                                                              \
-	X(KILLED, "killed", true)            /* a signal from outside */                           \
-	X(FAILED, "boot-failed", true)       /* the agent said so */                               \
+	X(KILLED, "killed", true)      /* a signal from outside */                                 \
+	X(FAILED, "boot-failed", true) /* the agent said so */                                     \
 	X(UNKNOWN, "unknown", true)
 enum exit_reason {
 #define X(name, wire, failure) EXIT_##name,
@@ -53,22 +63,25 @@ bool exit_reason_is_failure(enum exit_reason reason);
 
 /* What is known of one VM that exists: host first, store for what no host object can tell. */
 struct plan_vm_state {
-	bool exists;               /* has a row in the store */
-	bool disks_made;           /* its creation finished once */
-	bool running;              /* a hypervisor of ours was seen */
-	const struct vm_spec *have;/* what it is made of: host values where visible; NULL: nothing yet */
-	const char *stack;         /* owner, "" for none */
+	bool exists;	 /* has a row in the store */
+	bool disks_made; /* its creation finished once */
+	bool running;	 /* a hypervisor of ours was seen */
+	/* What it is made of: host values where visible; NULL: nothing yet. Its protect is that of
+	 * the last spec that was accepted, even if other changes still wait. */
+	const struct vm_spec *have;
+	const char *stack; /* owner, "" for none */
 	enum hold_kind hold;
-	enum exit_reason exit;     /* of the last death, EXIT_NONE when it has been started since */
-	bool exit_current;         /* that death happened under the revision that is wanted now */
-	bool expired;              /* ttl has passed */
-	bool expired_current;      /* ... for the wanted revision */
-	bool image_outdated;       /* --update-images was asked and the name points elsewhere now */
+	enum exit_reason exit; /* of the last death, EXIT_NONE when it has been started since */
+	bool exit_current;     /* that death happened under the revision that is wanted now */
+	bool expired;	       /* ttl has passed */
+	bool expired_current;  /* ... for the wanted revision: deleted, and stays so */
+	bool image_outdated;   /* --update-images was asked and the name points elsewhere now */
 };
 
 struct plan_policy {
-	struct capabilities can;   /* of the VM's driver */
+	struct capabilities can; /* of the VM's driver */
 	bool allow_data_loss;
+	bool lift_hold; /* a person's apply or start: a hold does not count */
 };
 
 struct vm_plan {
@@ -76,12 +89,13 @@ struct vm_plan {
 	enum action_kind kind;
 	enum change_class worst;
 	struct field_change_vec changes;
-	char reason[256];          /* why it waits, is kept or refused; "" otherwise */
-	char summary[128];         /* of a creation: "tiny, 2 vcpus, 256Mi" */
-	bool disruptive;           /* interrupts a running guest or destroys data: apply asks first */
+	char reason[256];  /* why it waits, is kept, refused, started or deleted; or "" */
+	char summary[128]; /* of a creation: "tiny, 2 vcpus, 256Mi" */
+	bool disruptive;   /* interrupts a running guest or destroys data: apply asks first */
 };
 
-/* want NULL: the VM shall not exist. The result's changes are the caller's (vm_plan_clear). */
+/* want NULL: the VM shall not exist. name: longer ones are cut at VM_NAME_MAX. The result's changes
+ * are the caller's (vm_plan_clear). */
 void plan_vm(const char *name, const struct vm_spec *want, const struct plan_vm_state *have,
 	     const struct plan_policy *policy, struct vm_plan *ret);
 void vm_plan_clear(struct vm_plan *plan);
@@ -91,38 +105,56 @@ bool plan_restarts_after(enum restart_policy policy, enum exit_reason reason);
 
 /* --- a whole stack --- */
 
-struct plan_member {               /* sorted by name */
+struct plan_member { /* sorted by name */
 	const char *name;
-	const struct vm_spec *want;    /* NULL: not (any more) in the source */
+	const struct vm_spec *want; /* NULL: not (any more) in the source */
 	struct plan_vm_state have;
 };
 
 struct plan_options {
-	struct plan_policy policy;
-	bool prune;      /* what left the source is deleted */
-	bool prune_all;  /* ... beyond the guard's half */
+	struct plan_policy policy; /* lift_hold is implied when not watched */
+	bool prune;		   /* what left the source is deleted */
+	bool prune_all;		   /* ... beyond the guard's half */
 	bool adopt;
-	bool watched;    /* by itself, not by a person: holds are respected, the guard applies */
+	bool watched; /* by itself, not by a person: holds are respected, the guard applies */
 	size_t largest_recent; /* the stack's largest size in the last ten minutes, for the guard */
 };
 
 struct plan {
-	const char *stack;             /* borrowed */
-	struct vm_plan *vms;           /* sorted by name; NONE entries included */
+	const char *stack;   /* borrowed; of a plan from the wire its own */
+	struct vm_plan *vms; /* sorted by name; NONE entries included */
 	size_t count;
 	size_t to_create, to_change, to_restart, to_delete, unchanged, refused, kept, to_adopt;
-	char guard[160];               /* "would delete 7 of 8, run banger apply --prune-all", or "" */
+	size_t to_reimage, waiting; /* reimages are in to_change too, like restarts */
+	bool needs_adopt;	    /* to_adopt > 0 and --adopt was not given: refused */
+	char guard[160];	    /* "would delete 7 of 8, run banger apply --prune-all", or "" */
+	struct plan_text *texts;    /* what a plan from the wire owns; else NULL */
 };
+/* members without want that the stack does not own are no part of it and get no entry. */
 void plan_stack(const char *stack, const struct plan_member *members, size_t count,
 		const struct plan_options *options, struct plan *ret);
 void plan_clear(struct plan *plan);
-bool plan_is_empty(const struct plan *plan);      /* diff's exit status 0 */
+bool plan_is_empty(const struct plan *plan);	  /* diff's exit status 0: nothing to do */
 bool plan_is_disruptive(const struct plan *plan); /* apply asks */
+/* Something was asked that will not be done (exit status 3): a REFUSE, the guard, a missing
+ * --adopt. It never keeps the other VMs of the plan from being acted on. */
 bool plan_is_refused(const struct plan *plan);
-/* Equal for equal plans; apply compares it to see whether the plan moved. */
+/* Equal for equal plans; apply compares it to see whether the plan moved. VMs without anything to
+ * do do not count, so it survives the wire. */
 uint64_t plan_digest(const struct plan *plan);
 /* The text of the issue: one line a VM, the closing count. colour: ANSI. Caller frees. */
 char *plan_format(const struct plan *plan, bool colour);
+
+/* --- the wire (rpc/METHODS.md, PLAN and VMPLAN): the members by their names, `worst` as `class`;
+ * empty texts and VMs with nothing to do are left out. --- */
+struct cJSON;
+struct cJSON *plan_to_json(const struct plan *plan);
+int plan_from_json(const struct cJSON *json, struct plan *ret, struct error *err);
+/* The same in pages, for frames of bounded size: the head has no vms, they follow one by one. */
+struct cJSON *plan_head_to_json(const struct plan *plan);
+struct cJSON *vm_plan_to_json(const struct vm_plan *plan);
+/* Appends one VM (in order) to a plan that plan_from_json() made. -1 leaves the plan as it was. */
+int plan_add_json(struct plan *plan, const struct cJSON *vm, struct error *err);
 
 /* How many of a stack may be deleted now: the guard of spec.md "Deletion is guarded". */
 size_t plan_guard_allowance(size_t now, size_t largest_recent);

@@ -18,15 +18,15 @@ struct source_dir;
 #define SOURCE_FILES_MAX 10000
 
 struct source_result {
-	struct spec_set set;     /* union of the last good versions; owned copies of nothing: specs are
-				  * borrowed from the source_dir until its next scan or free */
+	struct spec_set set; /* union of the last good versions; owned copies of nothing: specs are
+			      * borrowed from the source_dir until its next scan or free */
 	const struct vm_spec **vms; /* the same, sorted by name; array owned */
 	size_t count;
-	char *stack;             /* `stack:` or the directory's name; owned */
-	bool complete;           /* everything was read and valid: absence of a VM means "gone" */
+	char *stack;		 /* `stack:` or the directory's name; owned */
+	bool complete;		 /* everything was read and valid: absence of a VM means "gone" */
 	char *incomplete_reason; /* "web.yaml is not valid" …, NULL when complete; owned */
 	struct fault_vec faults; /* of broken files, unchanged since last scan included; owned */
-	uint64_t revision;       /* equal when nothing the set says has changed since the last scan */
+	uint64_t revision; /* equal when nothing the set says has changed since the last scan */
 };
 void source_result_clear(struct source_result *result);
 

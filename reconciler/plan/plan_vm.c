@@ -1,0 +1,204 @@
+/* Theory of operation
+ *
+ * plan_vm() first compares (the rows of vm_spec_diff(), and one for a newer image), then judges by
+ * the first question whose answer settles it:
+ *
+ *   not wanted            delete, unless protected
+ *   ttl passed            delete what is there, then stay away
+ *   nothing there yet     create; also a creation that was cut short, its steps are idempotent
+ *   would lose data       refuse, unless allowed
+ *   shall be off          stop, or change it where it lies
+ *   held, or its exit     wait: a person or the restart policy wants it off, and only they (or a
+ *   was final             new spec, then exit_current is false) turn that over
+ *   otherwise             the worst class among the changes decides
+ *
+ * The `state` row never decides: whether the guest runs is seen on the host, the row only says that
+ * a record must follow. An action carries out all listed changes, whatever its kind, so planning
+ * again after it finds nothing. */
+#include "plan/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct judgement {
+	const struct vm_spec *want;
+	const struct plan_vm_state *have;
+	const struct plan_policy *policy;
+	struct vm_plan *plan;
+	bool reimage; /* some change needs a new system disk, even when a worse class hides it */
+};
+
+static void settle(struct vm_plan *plan, enum action_kind kind, const char *reason)
+{
+	plan->kind = kind;
+	snprintf(plan->reason, sizeof(plan->reason), "%s", reason);
+}
+
+static void raise_worst(struct vm_plan *plan, enum change_class class)
+{
+	if (class > plan->worst)
+		plan->worst = class;
+}
+
+static void compare(struct judgement *j)
+{
+	struct vm_plan *plan = j->plan;
+	plan->worst = vm_spec_diff(j->have->have, j->want, &j->policy->can, &plan->changes);
+	bool image_changes = false;
+	for (size_t i = 0; i < plan->changes.count; i++) {
+		const struct field_change *change = &plan->changes.at[i];
+		j->reimage |= change->class == CLASS_REIMAGE;
+		image_changes |= !strcmp(change->key, "image");
+	}
+	if (!j->have->image_outdated || image_changes)
+		return;
+	field_change_vec_push(&plan->changes,
+			      (struct field_change){.key = "image",
+						    .from = xstrdup(j->want->image),
+						    .to = xasprintf("%s (newer)", j->want->image),
+						    .class = CLASS_REIMAGE});
+	raise_worst(plan, CLASS_REIMAGE);
+	j->reimage = true;
+}
+
+static bool is_protected(const struct plan_vm_state *have)
+{
+	return have->have && have->have->protect;
+}
+
+static void plan_delete(struct vm_plan *plan, const struct plan_vm_state *have, const char *reason)
+{
+	if (is_protected(have)) {
+		settle(plan, ACTION_REFUSE, "protected, set protect: false first");
+		return;
+	}
+	settle(plan, ACTION_DELETE, reason);
+	plan->disruptive = have->running || have->disks_made;
+}
+
+static void plan_create(struct judgement *j)
+{
+	bool again = j->have->exists;
+	settle(j->plan, ACTION_CREATE, again ? "its creation was cut short" : "");
+	char *summary = vm_spec_summary(j->want);
+	snprintf(j->plan->summary, sizeof(j->plan->summary), "%s", summary);
+	free(summary);
+}
+
+/* Why a VM that shall run and does not is left alone; false: it is not. */
+static bool must_wait(const struct judgement *j)
+{
+	const struct plan_vm_state *have = j->have;
+	struct vm_plan *plan = j->plan;
+	if (have->hold != HOLD_NONE && !j->policy->lift_hold) {
+		plan->kind = ACTION_WAIT;
+		snprintf(plan->reason, sizeof(plan->reason),
+			 "on hold: stopped by 'banger %s', 'banger start' lifts it",
+			 have->hold == HOLD_KILL ? "kill" : "stop");
+		return true;
+	}
+	if (have->exit == EXIT_NONE || !have->exit_current ||
+	    plan_restarts_after(j->want->restart, have->exit))
+		return false;
+	plan->kind = ACTION_WAIT;
+	snprintf(plan->reason, sizeof(plan->reason), "exited (%s), restart: %s",
+		 exit_reason_name(have->exit),
+		 j->want->restart == RESTART_NEVER ? "never" : "on-failure");
+	return true;
+}
+
+static void plan_start(struct judgement *j)
+{
+	struct vm_plan *plan = j->plan;
+	plan->kind = ACTION_START;
+	raise_worst(plan, CLASS_START);
+	if (j->have->hold != HOLD_NONE)
+		settle(plan, ACTION_START, "lifts the hold");
+	else if (j->have->exit != EXIT_NONE)
+		snprintf(plan->reason, sizeof(plan->reason), "exited (%s)",
+			 exit_reason_name(j->have->exit));
+}
+
+static void plan_off(struct judgement *j)
+{
+	struct vm_plan *plan = j->plan;
+	if (j->reimage) {
+		plan->kind = ACTION_REIMAGE;
+	} else if (j->have->running) {
+		plan->kind = ACTION_STOP;
+		raise_worst(plan, CLASS_STOP);
+	} else if (plan->worst != CLASS_NONE) {
+		plan->kind = ACTION_LIVE;
+	}
+}
+
+static void plan_running(struct judgement *j)
+{
+	struct vm_plan *plan = j->plan;
+	if (j->reimage)
+		plan->kind = ACTION_REIMAGE;
+	else if (plan->worst >= CLASS_RESTART)
+		plan->kind = ACTION_RESTART;
+	else if (plan->worst != CLASS_NONE)
+		plan->kind = ACTION_LIVE;
+}
+
+static void plan_existing(struct judgement *j)
+{
+	struct vm_plan *plan = j->plan;
+	const struct plan_vm_state *have = j->have;
+	bool held = have->hold != HOLD_NONE && !j->policy->lift_hold;
+
+	if (plan->worst == CLASS_DATA_LOSS && !j->policy->allow_data_loss) {
+		settle(plan, ACTION_REFUSE, "would lose data, --allow-data-loss allows it");
+		return;
+	}
+	if (j->want->state == STATE_STOPPED) {
+		plan_off(j);
+	} else if (have->running && held) {
+		settle(plan, ACTION_STOP, "on hold: 'banger stop' was not finished");
+		raise_worst(plan, CLASS_STOP);
+	} else if (have->running) {
+		plan_running(j);
+	} else if (must_wait(j)) {
+		return;
+	} else if (j->reimage) {
+		plan->kind = ACTION_REIMAGE;
+	} else {
+		plan_start(j);
+	}
+	bool interrupts = plan->kind == ACTION_RESTART || plan->kind == ACTION_STOP;
+	plan->disruptive = (interrupts && have->running) || plan->kind == ACTION_REIMAGE ||
+			   plan->worst == CLASS_DATA_LOSS;
+}
+
+void plan_vm(const char *name, const struct vm_spec *want, const struct plan_vm_state *have,
+	     const struct plan_policy *policy, struct vm_plan *ret)
+{
+	*ret = (struct vm_plan){.kind = ACTION_NONE};
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	struct judgement j = {.want = want, .have = have, .policy = policy, .plan = ret};
+	bool there = have->exists && have->disks_made && have->have;
+
+	if (!want) {
+		if (have->exists)
+			plan_delete(ret, have, "");
+		return;
+	}
+	/* protect wins over ttl: such a VM lives on as if it had none. */
+	if (have->expired_current && !is_protected(have)) {
+		if (have->running || (have->exists && have->disks_made))
+			plan_delete(ret, have, "its ttl has passed");
+		else
+			settle(ret, ACTION_WAIT, "expired, its ttl has passed");
+		return;
+	}
+	if (there) {
+		compare(&j);
+		plan_existing(&j);
+		return;
+	}
+	if (have->exists && want->state == STATE_RUNNING && must_wait(&j))
+		return;
+	plan_create(&j);
+}
