@@ -1,0 +1,54 @@
+/* agent/channel.h - the agent's line to the host: newline-delimited JSON over a virtio-serial port.
+ *
+ * Theory of operation. The port is a character device without accept(): the host comes and goes,
+ * and all that shows is POLLHUP while it is away, for ever, with reads that return 0. So the port
+ * is polled only while the host is there; while it is away the driver's SIGIO (sent when the host
+ * opens or closes) and a slow timer make us look again: an idle guest spends nothing.
+ *
+ * Nothing here blocks and nothing grows: a line longer than LINE_MAX is dropped up to its newline
+ * and answered with an error; while CHANNEL_OUT_HIGH bytes wait for the host no more requests are
+ * read; pushed events beyond CHANNEL_OUT_MAX are dropped (the state in `hello` has them all);
+ * what waits for a host that has gone is dropped with it. */
+#ifndef AGENT_CHANNEL_H
+#define AGENT_CHANNEL_H
+
+#include "base/buf.h"
+#include "base/json.h"
+
+#include <stdbool.h>
+
+#define CHANNEL_PORT_NAME "org.banger.agent.0"
+#define CHANNEL_LINE_MAX  ((size_t)65536)
+#define CHANNEL_OUT_HIGH  ((size_t)65536)
+#define CHANNEL_OUT_MAX   ((size_t)262144)
+
+struct channel {
+	int fd; /* owned; -1: no port */
+	bool connected;
+	bool skipping; /* inside of a line that is too long */
+	struct buf in, out;
+};
+
+/* Takes the descriptor, which must not block; -1 is a channel that drops everything. */
+void channel_init(struct channel *channel, int fd);
+void channel_clear(struct channel *channel);
+
+/* Opens the port with that name: /sys/class/virtio-ports, then /dev. SIGIO goes to this process.
+ * Fails with ERROR_NOT_FOUND while there is none. */
+int channel_open_port(const char *name, struct error *err);
+
+/* Looks whether the host is there; drops what was under way when it has gone. */
+bool channel_look(struct channel *channel);
+/* What to poll for now; 0 while the host is away (do not poll then). */
+short channel_events(const struct channel *channel);
+
+/* Reads what is there and calls on_line for each whole line, without its newline, NUL-terminated,
+ * never an empty one. line is NULL for one that was too long. */
+void channel_read(struct channel *channel, void (*on_line)(void *arg, const char *line, size_t len),
+		  void *arg);
+
+/* Queues one JSON value as a line and writes what the host takes now. False: dropped. */
+bool channel_send(struct channel *channel, const cJSON *value);
+void channel_flush(struct channel *channel);
+
+#endif

@@ -1,0 +1,10 @@
+/* agent/minimal.h - an init for images that have none, such as most container images. */
+#ifndef AGENT_MINIMAL_H
+#define AGENT_MINIMAL_H
+
+/* As process 1: mounts /run, /dev/pts and /dev/shm, runs /etc/rc once if there is one and keeps an
+ * SSH server running if there is one, reaps what is left behind, and powers off on SIGUSR2 or
+ * SIGTERM as busybox's init does. */
+_Noreturn void minimal_run(void);
+
+#endif

@@ -1,0 +1,188 @@
+#include "agent/power.h"
+#include "agent/console.h"
+#include "agent/exec.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/vec.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define REPLY_MS 200
+/* Together less than the second that busybox waits before its SIGKILL. */
+#define TERM_MS  700
+#define KILL_MS  100
+#define SYNC_MS  5000
+#define STEP_MS  10
+
+#define MOUNTS_MAX ((size_t)1 << 20)
+
+static void sleep_ms(unsigned ms)
+{
+	const struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+	nanosleep(&time, NULL);
+}
+
+void power_request(struct power *power, uint64_t now_ms)
+{
+	if (power->state != POWER_ON)
+		return;
+	power->state = POWER_ASKED;
+	power->deadline_ms = now_ms + REPLY_MS;
+}
+
+/* The program that asks the image's own init; systemd's first, where systemd runs. */
+_Noreturn static void exec_image_poweroff(void)
+{
+	static const char *const systemd[] = { "systemctl", "--no-block", "poweroff", NULL };
+	static const char *const plain[] = { "poweroff", NULL };
+	static const char *const env[] = { "HOME=/root", EXEC_PATH, NULL };
+	static const char *const paths[] = { "/sbin/poweroff", "/usr/sbin/poweroff",
+					     "/bin/poweroff", "/usr/bin/poweroff" };
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	sync();
+	if (access("/run/systemd/system", F_OK) == 0) {
+		exec_program("/bin/systemctl", systemd, env);
+		exec_program("/usr/bin/systemctl", systemd, env);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(paths); i++)
+		exec_program(paths[i], plain, env);
+	_exit(127);
+}
+
+static void ask_image(struct power *power, uint64_t now_ms)
+{
+	pid_t pid = fork();
+	if (pid < 0) {
+		console_say("cannot fork to power off: %s", strerror(errno));
+		power_off_now();
+	}
+	if (pid == 0)
+		exec_image_poweroff();
+	power->child = pid;
+	power->state = POWER_IMAGE;
+	power->deadline_ms = now_ms + POWER_IMAGE_MS;
+}
+
+void power_step(struct power *power, uint64_t now_ms, bool flushed)
+{
+	if (power->state == POWER_ASKED && (flushed || now_ms >= power->deadline_ms)) {
+		ask_image(power, now_ms);
+		return;
+	}
+	if (power->state != POWER_IMAGE)
+		return;
+	int status;
+	if (power->child && waitpid(power->child, &status, WNOHANG) == power->child) {
+		power->child = 0;
+		/* Ended by a signal: by the init it has just asked, most likely. */
+		if (WIFEXITED(status) && WEXITSTATUS(status)) {
+			console_say("the image's poweroff failed, powering off without it");
+			power_off_now();
+		}
+	}
+	if (now_ms >= power->deadline_ms) {
+		console_say("the image has not powered off, doing it without it");
+		power_off_now();
+	}
+}
+
+static bool init_is_busybox(void)
+{
+	char path[256];
+	ssize_t len = readlink("/proc/1/exe", path, sizeof(path) - 1);
+	if (len <= 0)
+		return false;
+	path[len] = '\0';
+	const char *name = strrchr(path, '/');
+	return name && !strncmp(name + 1, "busybox", 7);
+}
+
+void power_terminated(const struct power *power)
+{
+	if (power->state == POWER_IMAGE && init_is_busybox())
+		power_off_now();
+}
+
+/* Still running, and a process of somebody else: neither init, the kernel's own, nor this one. */
+static bool is_other_process(const char *pid_text)
+{
+	struct error ignored;
+	auto_buf struct buf stat = BUF_INIT;
+	auto_free char *path = xasprintf("/proc/%s/stat", pid_text);
+	if (fs_read(AT_FDCWD, path, 4096, &stat, &ignored) < 0)
+		return false;
+	/* "12 (name) S 1 …": the name may hold anything, so from the last parenthesis on. */
+	const char *rest = strrchr(stat.data, ')');
+	if (!rest || strlen(rest) < 5)
+		return false;
+	char state = rest[2];
+	long pid = strtol(pid_text, NULL, 10), parent = strtol(rest + 4, NULL, 10);
+	return state != 'Z' && state != 'X' && pid > 2 && parent != 2 && pid != getpid();
+}
+
+static bool others_run(void)
+{
+	auto_dir DIR *dir = opendir("/proc");
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		if (isdigit((unsigned char)entry->d_name[0]) && is_other_process(entry->d_name))
+			return true;
+	return false;
+}
+
+static void wait_for_others(unsigned timeout_ms)
+{
+	for (unsigned waited = 0; waited < timeout_ms && others_run(); waited += STEP_MS)
+		sleep_ms(STEP_MS);
+}
+
+/* A disk that hangs must not keep the machine on. */
+static void sync_bounded(void)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		sync();
+		_exit(0);
+	}
+	for (unsigned waited = 0; pid > 0 && waited < SYNC_MS; waited += STEP_MS) {
+		if (waitpid(pid, NULL, WNOHANG) != 0)
+			return;
+		sleep_ms(STEP_MS);
+	}
+}
+
+/* Every filesystem of a disk read-only, so that the next mount has no journal to replay. */
+static void settle_disks(void)
+{
+	struct error ignored;
+	auto_buf struct buf mounts = BUF_INIT;
+	if (fs_read(AT_FDCWD, "/proc/self/mounts", MOUNTS_MAX, &mounts, &ignored) < 0)
+		return;
+	char *rest = mounts.data, *line;
+	while ((line = strsep(&rest, "\n"))) {
+		const char *device = strsep(&line, " "), *path = strsep(&line, " ");
+		if (path && !strncmp(device, "/dev/", 5))
+			mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+	}
+}
+
+void power_off_now(void)
+{
+	kill(-1, SIGTERM);
+	wait_for_others(TERM_MS);
+	kill(-1, SIGKILL);
+	wait_for_others(KILL_MS);
+	sync_bounded();
+	settle_disks();
+	reboot(RB_POWER_OFF);
+	console_say("cannot power off: %s", strerror(errno));
+}

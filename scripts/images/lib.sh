@@ -1,0 +1,252 @@
+# shellcheck shell=sh
+# scripts/images/lib.sh - what the image and kernel recipes share; sourced, never run.
+#
+# Packages come from this machine's own package archive, by apt, with its own sources, keys and
+# signature checks, but without root: apt's state lives in CACHEDIR. Everything a recipe makes is
+# made in a work folder inside OUTDIR and moved into place at the end, the .json last: an OUTDIR
+# without its .json is not finished.
+#
+# Said on stdout, for the program that runs the recipe:
+#	stage WORD DETAIL
+#	progress DONE TOTAL bytes
+
+# One clock for every file we make, so that the same packages give the same bytes.
+: "${SOURCE_DATE_EPOCH:=1672531200}"
+export SOURCE_DATE_EPOCH
+export LC_ALL=C TZ=UTC
+umask 022
+# mke2fs and debugfs live where an ordinary user's PATH does not look.
+PATH=$PATH:/usr/sbin:/sbin
+
+# Lists of packages older than this are asked for again.
+lists_fresh_minutes=1440
+
+recipe=recipe
+work=
+child=
+
+die() {
+	printf '%s: %s\n' "$recipe" "$*" >&2
+	exit 1
+}
+
+stage() {
+	printf 'stage %s\n' "$*"
+}
+
+progress() {
+	printf 'progress %s %s bytes\n' "$1" "$2"
+}
+
+# The last lines of a program's own complaint, for the reader of ours.
+tail_of() {
+	grep -v '^W: Download is performed unsandboxed' "$1" | tail -n 5 >&2
+}
+
+need() {
+	for program in "$@"; do
+		command -v "$program" > /dev/null || die "program '$program' is not installed"
+	done
+}
+
+# begin NAME OUTDIR CACHEDIR: make the work folder, absolute $out, $cache and $work.
+begin() {
+	recipe=$1
+	need apt-get apt-cache dpkg dpkg-deb find flock sha256sum sort stat tar
+	[ "$(dpkg --print-architecture)" = amd64 ] || die "only amd64 is known here"
+	mkdir -p "$2" "$3/debs" "$3/lists/partial" "$3/apt/archives/partial" ||
+		die "cannot make '$2' and '$3'"
+	out=$(cd "$2" && pwd)
+	cache=$(cd "$3" && pwd)
+	work=$out/.work.$$
+	trap finish EXIT
+	trap 'exit 143' TERM
+	trap 'exit 130' INT
+	trap 'exit 129' HUP
+	mkdir "$work" || die "cannot make '$work'"
+	write_apt_conf
+}
+
+# Also runs when a signal ends us: nothing stays but the cache.
+finish() {
+	if [ -n "$child" ]; then
+		kill "$child" 2> /dev/null || :
+		wait "$child" 2> /dev/null || :
+	fi
+	rm -rf "$work"
+	rmdir "$out" 2> /dev/null || :
+}
+
+# publish JSON FILE...: move the finished files out of the work folder, the JSON last.
+publish() {
+	json=$1
+	shift
+	rm -f "$out/$json"
+	sync "$@" "$work/$json"
+	for file in "$@"; do
+		mv -f "$file" "$out/"
+	done
+	mv -f "$work/$json" "$out/$json"
+}
+
+# Run a command so that a signal to this script is acted on at once (a shell only looks at its
+# traps between foreground commands).
+run() {
+	"$@" &
+	child=$!
+	status=0
+	wait "$child" || status=$?
+	child=
+	return $status
+}
+
+# Hooks of the machine (cleaning of /var/cache, say) are not for an unprivileged run.
+write_apt_conf() {
+	cat > "$work/apt.conf" <<-CONF
+		#clear APT::Update::Pre-Invoke;
+		#clear APT::Update::Post-Invoke;
+		#clear APT::Update::Post-Invoke-Success;
+		#clear DPkg::Post-Invoke;
+		Dir::State "$cache/apt";
+		Dir::State::status "$work/status";
+		Dir::Cache "$cache/apt";
+		Dir::Cache::archives "archives";
+		APT::Get::AllowUnauthenticated "false";
+		Acquire::AllowInsecureRepositories "false";
+		Acquire::Retries "3";
+		Acquire::http::Timeout "30";
+		Acquire::https::Timeout "30";
+	CONF
+	: > "$work/status"
+	lists=/var/lib/apt/lists
+	if lists_are_fresh "$cache/lists" || ! lists_are_fresh "$lists"; then
+		lists=$cache/lists
+	fi
+}
+
+lists_are_fresh() {
+	[ -n "$(find "$1" -maxdepth 1 -name '*InRelease' -mmin "-$lists_fresh_minutes" 2> /dev/null)" ]
+}
+
+apt_get() {
+	apt-get -c "$work/apt.conf" -o Dir::State::lists="$lists" "$@"
+}
+
+apt_cache() {
+	apt-cache -c "$work/apt.conf" -o Dir::State::lists="$lists" "$@"
+}
+
+# Fetch the archive's lists into the cache; the time of the files says when that was.
+update_lists() {
+	stage update "package lists"
+	lists=$cache/lists
+	run apt_get -qq update > "$work/apt.log" 2>&1 || {
+		tail_of "$work/apt.log"
+		die "cannot update the package lists"
+	}
+	find "$lists" -maxdepth 1 -name '*InRelease' -exec touch {} +
+	lists_updated=yes
+}
+
+lists_updated=no
+
+# uris_of PACKAGE...: lines "FILE SIZE SHA256" in $work/uris, or failure.
+uris_of() {
+	apt_get download --print-uris "$@" > "$work/uris.raw" 2> "$work/apt.log" || return 1
+	sed -n "s/^'[^']*' \([^ ]*\) \([0-9]*\) SHA256:\([0-9a-f]*\)\$/\1 \2 \3/p" \
+		"$work/uris.raw" | sort > "$work/uris"
+	[ "$(wc -l < "$work/uris")" -eq $# ]
+}
+
+# fetch PACKAGE...: have each package's newest version in $cache/debs; their files, sorted by
+# name, in $work/debs. Several recipes may share one cache at the same time.
+fetch() {
+	stage resolve "$# packages"
+	exec 9> "$cache/lock"
+	run flock 9
+	lists_are_fresh "$lists" || update_lists
+	if ! uris_of "$@"; then
+		[ "$lists_updated" = no ] && update_lists
+		uris_of "$@" || {
+			tail_of "$work/apt.log"
+			die "the package archive does not have all of: $*"
+		}
+	fi
+	fetch_missing "$@"
+	exec 9>&-
+}
+
+fetch_missing() {
+	: > "$work/debs"
+	: > "$work/missing"
+	total=0
+	while read -r file size sha; do
+		printf '%s\n' "$cache/debs/$file" >> "$work/debs"
+		[ -f "$cache/debs/$file" ] &&
+			echo "$sha  $cache/debs/$file" | sha256sum --status -c - && continue
+		total=$((total + size))
+		deb_identity "$file" >> "$work/missing"
+	done < "$work/uris"
+	[ -s "$work/missing" ] || return 0
+	stage download "$(wc -l < "$work/missing") packages"
+	download || {
+		# The lists may name a version that the archive has replaced since.
+		[ "$lists_updated" = no ] || download_failed
+		update_lists
+		uris_of "$@" || download_failed
+		fetch_missing "$@"
+	}
+}
+
+download_failed() {
+	tail_of "$work/apt.log"
+	die "cannot download the packages"
+}
+
+# "git_1%3a2.39.5-0_amd64.deb" -> "git=1:2.39.5-0"
+deb_identity() {
+	printf '%s\n' "$1" | sed 's/_[^_]*\.deb$//; s/_/=/; s/%3a/:/g; s/%7e/~/g; s/%2b/+/g'
+}
+
+# Fetch what $work/missing names; apt checks each file against the signed lists.
+download() {
+	mkdir -p "$work/fetch"
+	# shellcheck disable=SC2046 # one word a package: names and versions hold no blanks
+	(cd "$work/fetch" && exec apt-get -c "$work/apt.conf" -o Dir::State::lists="$lists" -qq \
+		download $(cat "$work/missing")) > "$work/apt.log" 2>&1 &
+	child=$!
+	while kill -0 "$child" 2> /dev/null; do
+		progress "$(fetched_bytes)" "$total"
+		sleep 0.3
+	done
+	status=0
+	wait "$child" || status=$?
+	child=
+	[ $status -eq 0 ] || return $status
+	progress "$total" "$total"
+	mv -f "$work/fetch/"*.deb "$cache/debs/"
+}
+
+fetched_bytes() {
+	find "$work/fetch" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# file_of PACKAGE: its .deb.
+file_of() {
+	grep "/$1_[^/]*\.deb\$" "$work/debs" || die "package '$1' was not fetched"
+}
+
+version_of() {
+	dpkg-deb -f "$(file_of "$1")" Version
+}
+
+# json_list WORD...: ["a", "b"]. Only for words that need no escape.
+json_list() {
+	separator=
+	printf '['
+	for word in "$@"; do
+		printf '%s"%s"' "$separator" "$word"
+		separator=', '
+	done
+	printf ']'
+}
