@@ -33,15 +33,16 @@ void loop_timer_stop(struct loop_timer *timer);
 bool loop_timer_is_set(const struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer); /* NULL is fine */
 
-/* Runs fn(data) in the loop thread; from any thread. */
+/* Runs fn(data) in the loop thread; from any thread. What has not run when the loop is freed never
+ * does. */
 void loop_post(struct loop *loop, loop_fn fn, void *data);
 /* Before each sleep: the place for "whatever is dirty now". One function. */
 void loop_before_sleep(struct loop *loop, loop_fn fn, void *data);
-/* Signals arrive as calls (signalfd; blocks them in this and later threads). */
+/* Signals arrive as calls (signalfd; blocks them in this and later threads). Once per loop. */
 int loop_signals(struct loop *loop, const int *signals, unsigned count,
 		 void (*fn)(void *data, int signal), void *data, struct error *err);
 
-void loop_run(struct loop *loop); /* until loop_quit() */
+void loop_run(struct loop *loop); /* until loop_quit(), which may come before it too */
 void loop_quit(struct loop *loop);
 
 uint64_t clock_monotonic_ms(void);
