@@ -19,7 +19,8 @@ struct proc_run {
 	uint64_t timeout_ms;         /* 0: none; then SIGKILL to its process group, ERROR_TIMEOUT */
 	int cancel_fd;               /* readable: kill it, ERROR_CANCELLED; -1 or 0: none */
 	size_t output_max;           /* of out and of err each; 0: 64 KiB. More is dropped. */
-	/* called for each whole line of stdout (no newline), in the calling thread; may be NULL */
+	/* called for each line of stdout (no newline; an unfinished last one too), in the calling
+	 * thread; may be NULL */
 	void (*on_line)(void *cookie, const char *line);
 	void *cookie;
 };
@@ -42,11 +43,20 @@ struct proc_detach {
 int proc_detach(const struct proc_detach *detach, pid_t *ret_pid, int *ret_pidfd,
 		struct error *err);
 
+/* Absolute path of a program: PATH, then the usual sbin and bin. Caller frees; NULL: not there. */
+char *proc_find(const char *name);
+
 /* Facts of /proc/<pid>; -1 when it is gone. proc_dirfd: open /proc (tests pass a fake one). */
 int proc_start_ticks(int proc_dirfd, pid_t pid, uint64_t *ret); /* field 22 of stat */
-bool proc_is_zombie(int proc_dirfd, pid_t pid);
+bool proc_is_zombie(int proc_dirfd, pid_t pid); /* false when it is gone */
+/* The text of /proc/<pid>/stat; -1 when it is not one. */
+int proc_stat_parse(const char *text, char *ret_state, uint64_t *ret_start_ticks);
 /* argv[] NUL-separated as the kernel shows it, at most 128 KiB. */
 int proc_cmdline(int proc_dirfd, pid_t pid, struct buf *ret);
+/* Walks such a cmdline: the argument after arg (NULL: the first); NULL at the end. */
+const char *proc_arg_next(const struct buf *cmdline, const char *arg);
+/* The argument that follows option ("-name"); NULL when there is none. */
+const char *proc_arg_after(const struct buf *cmdline, const char *option);
 /* "qemu-system-x86 (pid 412)" for people; the name is the process's comm. Caller frees. */
 char *proc_describe(pid_t pid);
 /* Calls fn for every numeric entry; a non-zero return stops and is returned. */
@@ -55,6 +65,8 @@ int proc_each(int proc_dirfd, int (*fn)(void *cookie, pid_t pid), void *cookie);
 int proc_pidfd(pid_t pid);                     /* pidfd_open, CLOEXEC; -1 with errno */
 int proc_signal(int pidfd, int signal);        /* 0 also when it is already gone */
 int proc_wait_gone(int pidfd, uint64_t timeout_ms); /* 0 gone, -1 still there */
-bool lock_is_held(int dirfd, const char *name);/* somebody holds the flock on it */
+/* Somebody holds the flock on it. Takes it shared for a moment (see proc_detach.c); no such file:
+ * false. */
+bool lock_is_held(int dirfd, const char *name);
 
 #endif

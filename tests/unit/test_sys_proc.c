@@ -1,0 +1,492 @@
+/* sys/proc: programs that are waited for, programs that outlive us, processes looked at. */
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "sys/loop.h"
+#include "sys/proc.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static struct error err;
+static char dir_path[64];
+static int dir_fd, proc_fd;
+
+static int setup(void **state)
+{
+	(void)state;
+	err = (struct error){ 0 };
+	str_copy(dir_path, sizeof(dir_path), "/tmp/banger-test-XXXXXX");
+	if (!mkdtemp(dir_path))
+		return -1;
+	dir_fd = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return dir_fd < 0 || proc_fd < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	close(dir_fd);
+	close(proc_fd);
+	return fs_remove_tree(AT_FDCWD, dir_path, &err);
+}
+
+/* A shell is the shortest way to say what a child does; banger itself never uses one. */
+#define SHELL(script) ((const char *const[]){ "sh", "-c", script, NULL })
+
+static void no_child_is_left(void)
+{
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
+static void output_and_status_come_back(void **state)
+{
+	(void)state;
+	auto_buf struct buf out = BUF_INIT, errs = BUF_INIT;
+	int status = -1;
+	const char *const env[] = { "BANGER_X=new", "HOME=/nowhere", NULL };
+	struct proc_run run = { .argv = SHELL("echo $BANGER_X $HOME; pwd; echo bad >&2; exit 3"),
+				.env = env,
+				.cwd = "/usr" };
+	assert_int_equal(proc_run(&run, &status, &out, &errs, &err), 0);
+	assert_int_equal(status, 3);
+	assert_string_equal(out.data, "new /nowhere\n/usr\n");
+	assert_string_equal(errs.data, "bad\n");
+	run.argv = SHELL("kill -9 $$");
+	assert_int_equal(proc_run(&run, &status, NULL, NULL, &err), 0);
+	assert_int_equal(status, 128 + 9);
+	no_child_is_left();
+}
+
+static void missing_and_unrunnable_programs_are_errors(void **state)
+{
+	(void)state;
+	int status;
+	struct proc_run run = { .argv = (const char *const[]){ "no-such-program-x", NULL } };
+	assert_int_equal(proc_run(&run, &status, NULL, NULL, &err), -1);
+	assert_int_equal(err.sys, ENOENT);
+	assert_non_null(strstr(err.text, "no-such-program-x"));
+	auto_free char *plain = xasprintf("%s/plain", dir_path);
+	assert_int_equal(fs_write(dir_fd, "plain", "", 0, 0600, &err), 0);
+	run.argv = (const char *const[]){ plain, NULL };
+	assert_int_equal(proc_run(&run, &status, NULL, NULL, &err), -1);
+	assert_int_equal(err.sys, EACCES);
+	run.argv = SHELL("true");
+	run.cwd = "/no/such/dir";
+	assert_int_equal(proc_run(&run, &status, NULL, NULL, &err), -1);
+	assert_int_equal(err.sys, ENOENT);
+	no_child_is_left();
+}
+
+static void check_quotes_the_tail_of_stderr(void **state)
+{
+	(void)state;
+	struct proc_run run = {
+		.argv = SHELL(
+			"i=0; while [ $i -lt 3000 ]; do echo progress $i; i=$((i+1)); done >&2;"
+			"echo 'disk is full' >&2; exit 7")
+	};
+	assert_int_equal(proc_check(&run, NULL, &err), -1);
+	assert_non_null(strstr(err.text, "status 7"));
+	assert_non_null(strstr(err.text, "disk is full"));
+	run.argv = SHELL("exit 0");
+	assert_int_equal(proc_check(&run, NULL, &err), 0);
+}
+
+static void output_is_bounded_and_drained(void **state)
+{
+	(void)state;
+	auto_buf struct buf out = BUF_INIT;
+	struct proc_run run = { .argv = SHELL("head -c 3000000 /dev/zero; echo end >&2"),
+				.output_max = 1000 };
+	auto_buf struct buf errs = BUF_INIT;
+	int status;
+	assert_int_equal(proc_run(&run, &status, &out, &errs, &err), 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(out.len, 1000);
+	assert_string_equal(errs.data, "end\n");
+}
+
+static void add_line(void *cookie, const char *line)
+{
+	buf_addf(cookie, "[%s]", line);
+}
+
+static void lines_are_passed_on_whole(void **state)
+{
+	(void)state;
+	auto_buf struct buf lines = BUF_INIT;
+	struct proc_run run = {
+		.argv = SHELL("printf 'one\\ntw'; sleep 0.02; printf 'o\\n\\nlast'"),
+		.on_line = add_line,
+		.cookie = &lines,
+	};
+	assert_int_equal(proc_check(&run, NULL, &err), 0);
+	assert_string_equal(lines.data, "[one][two][][last]");
+}
+
+static void a_timeout_kills_the_whole_group(void **state)
+{
+	(void)state;
+	auto_buf struct buf out = BUF_INIT;
+	struct proc_run run = { .argv = SHELL("sleep 100 & echo $!; wait"), .timeout_ms = 100 };
+	int status;
+	uint64_t start = clock_monotonic_ms();
+	assert_int_equal(proc_run(&run, &status, &out, NULL, &err), -1);
+	assert_int_equal(err.code, ERROR_TIMEOUT);
+	assert_true(clock_monotonic_ms() - start < 2000);
+	pid_t sleeper = (pid_t)strtol(out.data, NULL, 10);
+	assert_true(sleeper > 1);
+	int pidfd = proc_pidfd(sleeper);
+	assert_true(pidfd < 0 || proc_wait_gone(pidfd, 2000) == 0);
+	cleanup_close(&pidfd);
+	no_child_is_left();
+}
+
+static void *cancel_soon(void *data)
+{
+	usleep(30000);
+	eventfd_write(*(int *)data, 1);
+	return NULL;
+}
+
+static void cancelling_ends_it(void **state)
+{
+	(void)state;
+	auto_close int cancel = eventfd(0, EFD_CLOEXEC);
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
+	struct proc_run run = { .argv = SHELL("sleep 100"), .cancel_fd = cancel };
+	int status;
+	assert_int_equal(proc_run(&run, &status, NULL, NULL, &err), -1);
+	assert_int_equal(err.code, ERROR_CANCELLED);
+	pthread_join(thread, NULL);
+	no_child_is_left();
+}
+
+static void a_background_grandchild_does_not_hold_us(void **state)
+{
+	(void)state;
+	auto_buf struct buf out = BUF_INIT;
+	struct proc_run run = { .argv = SHELL("sleep 1 & echo done"), .timeout_ms = 900 };
+	assert_int_equal(proc_check(&run, &out, &err), 0);
+	assert_string_equal(out.data, "done\n");
+}
+
+static void a_child_sees_only_stdio_and_default_signals(void **state)
+{
+	(void)state;
+	/* Without CLOEXEC: what a careless library would leave open. */
+	auto_close int stray = open("/dev/null", O_RDONLY);
+	sigset_t set, old;
+	sigfillset(&set);
+	pthread_sigmask(SIG_BLOCK, &set, &old);
+	signal(SIGPIPE, SIG_IGN);
+	auto_buf struct buf out = BUF_INIT;
+	struct proc_run run = { .argv = (const char *const[]){ "grep", "-E", "^Sig(Blk|Ign):",
+							       "/proc/self/status", NULL } };
+	assert_int_equal(proc_check(&run, &out, &err), 0);
+	signal(SIGPIPE, SIG_DFL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	assert_string_equal(out.data, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+	buf_reset(&out);
+	run.argv = (const char *const[]){ "ls", "/proc/self/fd", NULL };
+	assert_int_equal(proc_check(&run, &out, &err), 0);
+	assert_string_equal(out.data, "0\n1\n2\n3\n"); /* 3: the listing itself */
+}
+
+/* --- detached --- */
+
+static char *read_file(const char *name)
+{
+	auto_buf struct buf text = BUF_INIT;
+	assert_int_equal(fs_read(dir_fd, name, 65536, &text, &err), 0);
+	return buf_take(&text);
+}
+
+static void wait_for_file(const char *name)
+{
+	struct stat st;
+	for (int i = 0; i < 500; i++) {
+		if (fstatat(dir_fd, name, &st, 0) == 0)
+			return;
+		usleep(4000);
+	}
+	fail_msg("'%s' does not come", name);
+}
+
+static void a_detached_process_is_nobodys_child(void **state)
+{
+	(void)state;
+	int keep[] = { fcntl(dir_fd, F_DUPFD_CLOEXEC, 40), -1 };
+	auto_close int stray = open("/dev/null", O_RDONLY);
+	struct proc_detach detach = {
+		.argv = SHELL("echo out; echo err >&2; ls /proc/$$/fd | tr '\\n' ' ' >fds;"
+			      "cut -d' ' -f5,6 /proc/$$/stat >session; touch up; exec sleep 100"),
+		.dirfd = dir_fd,
+		.lock_name = "lock",
+		.log_name = "log",
+		.keep_fds = keep,
+	};
+	pid_t pid;
+	auto_close int pidfd = -1;
+	assert_int_equal(proc_detach(&detach, &pid, &pidfd, &err), 0);
+	wait_for_file("up");
+	no_child_is_left();
+	auto_free char *fds = read_file("fds"), *log = read_file("log"),
+		       *ids = read_file("session");
+	assert_string_equal(fds, "0 1 2 3 40 ");
+	assert_string_equal(log, "out\nerr\n");
+	assert_int_not_equal(strtol(ids, NULL, 10), getpgrp());
+	assert_int_not_equal(strtol(strchr(ids, ' '), NULL, 10), getsid(0));
+	struct stat st;
+	fstatat(dir_fd, "log", &st, 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_true(fcntl(pidfd, F_GETFD) & FD_CLOEXEC);
+
+	assert_true(lock_is_held(dir_fd, "lock"));
+	pid_t second_pid;
+	int second_fd = -1;
+	assert_int_equal(proc_detach(&detach, &second_pid, &second_fd, &err), -1);
+	close(keep[0]);
+	assert_int_equal(err.code, ERROR_BUSY);
+	assert_int_equal(second_fd, -1);
+	free(log);
+	log = read_file("log"); /* the loser must not truncate it */
+	assert_string_equal(log, "out\nerr\n");
+
+	assert_int_equal(proc_wait_gone(pidfd, 0), -1);
+	assert_int_equal(proc_signal(pidfd, SIGKILL), 0);
+	assert_int_equal(proc_wait_gone(pidfd, 2000), 0);
+	assert_int_equal(proc_signal(pidfd, SIGKILL), 0);
+	assert_false(lock_is_held(dir_fd, "lock"));
+}
+
+static void a_failed_detach_is_told_and_leaves_no_lock(void **state)
+{
+	(void)state;
+	auto_free char *plain = xasprintf("%s/plain", dir_path);
+	assert_int_equal(fs_write(dir_fd, "plain", "", 0, 0600, &err), 0);
+	struct proc_detach detach = { .argv = (const char *const[]){ plain, NULL },
+				      .dirfd = dir_fd,
+				      .lock_name = "lock" };
+	pid_t pid = 0;
+	int pidfd = -1;
+	assert_int_equal(proc_detach(&detach, &pid, &pidfd, &err), -1);
+	assert_int_equal(err.sys, EACCES);
+	assert_int_equal(pid, 0);
+	assert_int_equal(pidfd, -1);
+	assert_false(lock_is_held(dir_fd, "lock"));
+	detach.argv = (const char *const[]){ "true", NULL };
+	detach.log_name = "no/such/log";
+	assert_int_equal(proc_detach(&detach, &pid, &pidfd, &err), -1);
+	assert_non_null(strstr(err.text, "no/such/log"));
+	no_child_is_left();
+}
+
+static void *look_at_lock(void *data)
+{
+	volatile int *stop = data;
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
+		lock_is_held(dir_fd, "lock");
+		usleep(100);
+	}
+	return NULL;
+}
+
+static void looking_at_a_lock_does_not_fail_a_start(void **state)
+{
+	(void)state;
+	int stop = 0;
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, look_at_lock, &stop), 0);
+	struct proc_detach detach = { .argv = (const char *const[]){ "true", NULL },
+				      .dirfd = dir_fd,
+				      .lock_name = "lock" };
+	for (int i = 0; i < 30; i++) {
+		pid_t pid;
+		auto_close int pidfd = -1;
+		if (proc_detach(&detach, &pid, &pidfd, &err) < 0)
+			fail_msg("%s", err.text);
+		assert_int_equal(proc_wait_gone(pidfd, 2000), 0);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+}
+
+struct race {
+	int started, busy;
+};
+
+static void *start_one(void *data)
+{
+	struct race *race = data;
+	struct proc_detach detach = { .argv = SHELL("echo x >>count; exec sleep 100"),
+				      .dirfd = dir_fd,
+				      .lock_name = "lock" };
+	struct error why = { 0 };
+	pid_t pid;
+	int pidfd = -1;
+	if (proc_detach(&detach, &pid, &pidfd, &why) == 0) {
+		__atomic_add_fetch(&race->started, 1, __ATOMIC_SEQ_CST);
+		wait_for_file("count");
+		for (int i = 0; i < 500 && __atomic_load_n(&race->busy, __ATOMIC_SEQ_CST) < 3; i++)
+			usleep(4000);
+		proc_signal(pidfd, SIGKILL);
+		proc_wait_gone(pidfd, 2000);
+		close(pidfd);
+	} else if (why.code == ERROR_BUSY) {
+		__atomic_add_fetch(&race->busy, 1, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+static void of_many_starts_at_once_one_wins(void **state)
+{
+	(void)state;
+	struct race race = { 0 };
+	pthread_t threads[4];
+	/* The winner must outlive the losers' tries: it is held until all have their answer. */
+	auto_close int fd = openat(dir_fd, "lock", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	for (size_t i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, start_one, &race);
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(race.busy, 4);
+	assert_int_equal(race.started, 0);
+	struct stat st;
+	assert_int_equal(fstatat(dir_fd, "count", &st, 0), -1);
+}
+
+/* --- looking at processes --- */
+
+static int find_self(void *cookie, pid_t pid)
+{
+	(void)cookie;
+	return pid == getpid() ? 42 : 0;
+}
+
+static void facts_of_this_process_are_readable(void **state)
+{
+	(void)state;
+	uint64_t ticks = 0;
+	auto_buf struct buf cmdline = BUF_INIT;
+	assert_int_equal(proc_start_ticks(proc_fd, getpid(), &ticks), 0);
+	assert_true(ticks > 0);
+	assert_false(proc_is_zombie(proc_fd, getpid()));
+	assert_int_equal(proc_cmdline(proc_fd, getpid(), &cmdline), 0);
+	assert_non_null(strstr(proc_arg_next(&cmdline, NULL), "test_sys_proc"));
+	assert_int_equal(proc_each(proc_fd, find_self, NULL), 42);
+	auto_free char *text = proc_describe(getpid());
+	assert_non_null(strstr(text, "test_sys_proc (pid "));
+	assert_int_equal(proc_start_ticks(proc_fd, 0x3ffffff, &ticks), -1);
+	auto_free char *gone = proc_describe(0x3ffffff);
+	assert_string_equal(gone, "pid 67108863");
+}
+
+static void a_zombie_is_seen_as_one(void **state)
+{
+	(void)state;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(0);
+	siginfo_t info;
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	assert_true(proc_is_zombie(proc_fd, pid));
+	auto_close int pidfd = proc_pidfd(pid);
+	assert_int_equal(proc_wait_gone(pidfd, 0), 0);
+	waitpid(pid, NULL, 0);
+	assert_false(proc_is_zombie(proc_fd, pid));
+}
+
+static void stat_with_a_hostile_name_is_parsed(void **state)
+{
+	(void)state;
+	char run_state = 0;
+	uint64_t ticks = 0;
+	assert_int_equal(proc_stat_parse("7 (a) Z 1 (b) S 1 7 7 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 "
+					 "98765 1 2",
+					 &run_state, &ticks),
+			 0);
+	assert_int_equal(run_state, 'S');
+	assert_int_equal(ticks, 98765);
+	static const char *const bad[] = { "",
+					   "7",
+					   "7 (a)",
+					   "7 (a) ",
+					   "7 (a) S",
+					   ")",
+					   "(a) S 1 2 3",
+					   "7 (a) S 1 2 3 4 5 6 7 8 9 10 11 12 "
+					   "13 14 15 16 17 18 x" };
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(proc_stat_parse(bad[i], &run_state, &ticks), -1);
+}
+
+static void arguments_are_walked_within_bounds(void **state)
+{
+	(void)state;
+	auto_buf struct buf cmdline = BUF_INIT;
+	assert_null(proc_arg_next(&cmdline, NULL));
+	assert_null(proc_arg_after(&cmdline, "-name"));
+	static const char text[] = "qemu\0-name\0vm1\0\0-last";
+	buf_add_bytes(&cmdline, text, sizeof(text) - 1);
+	assert_string_equal(proc_arg_after(&cmdline, "-name"), "vm1");
+	assert_string_equal(proc_arg_after(&cmdline, "vm1"), "");
+	assert_null(proc_arg_after(&cmdline, "-last"));
+	assert_null(proc_arg_after(&cmdline, "-nam"));
+}
+
+static void programs_of_root_are_found_without_its_path(void **state)
+{
+	(void)state;
+	auto_free char *old = xstrdup(getenv("PATH"));
+	setenv("PATH", "relative:/nowhere:", 1);
+	auto_free char *sh = proc_find("sh"), *none = proc_find("no-such-program-x");
+	auto_free char *empty = proc_find("");
+	setenv("PATH", old, 1);
+	assert_string_equal(sh, "/usr/bin/sh");
+	assert_null(none);
+	assert_null(empty);
+}
+
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	alarm(60);
+	const struct CMUnitTest tests[] = {
+		CASE(output_and_status_come_back),
+		CASE(missing_and_unrunnable_programs_are_errors),
+		CASE(check_quotes_the_tail_of_stderr),
+		CASE(output_is_bounded_and_drained),
+		CASE(lines_are_passed_on_whole),
+		CASE(a_timeout_kills_the_whole_group),
+		CASE(cancelling_ends_it),
+		CASE(a_background_grandchild_does_not_hold_us),
+		CASE(a_child_sees_only_stdio_and_default_signals),
+		CASE(a_detached_process_is_nobodys_child),
+		CASE(a_failed_detach_is_told_and_leaves_no_lock),
+		CASE(looking_at_a_lock_does_not_fail_a_start),
+		CASE(of_many_starts_at_once_one_wins),
+		CASE(facts_of_this_process_are_readable),
+		CASE(a_zombie_is_seen_as_one),
+		CASE(stat_with_a_hostile_name_is_parsed),
+		CASE(arguments_are_walked_within_bounds),
+		CASE(programs_of_root_are_found_without_its_path),
+	};
+	return cmocka_run_group_tests_name("sys/proc", tests, NULL, NULL);
+}
