@@ -27,7 +27,10 @@
 #define VM_FILE_CONSOLE_LOG "console.log"  /* ... and bangerd keeps a bounded tail of it here */
 #define VM_FILE_LOG         "hypervisor.log"
 #define VM_FILE_INITRD      "initrd"       /* kernel modules + agent + seed, made at every start */
-#define VM_FILE_ROOT_DISK   "root.img"     /* raw reflink or qcow2 overlay */
+/* The name tells the format. Its content never does: a guest could write a qcow2 header with a
+ * backing file of the host's into its raw disk. */
+#define VM_FILE_ROOT_DISK    "root.img"    /* raw reflink, or ... */
+#define VM_FILE_ROOT_OVERLAY "root.qcow2"  /* ... qcow2 overlay */
 #define VM_FILE_WORK_DISK   "work.img"     /* raw, sparse, ext4 */
 #define VM_FILE_HANDLES     "handles.json" /* a cache, never believed */
 
@@ -125,7 +128,7 @@ struct disk_image {
 	const char *base;      /* path of the image's read-only rootfs (raw ext4) */
 	uint64_t size_bytes;   /* virtual size of the VM's system disk */
 };
-/* Makes VM_FILE_ROOT_DISK: a reflink when the file system can, else a qcow2 overlay on base.
+/* Makes VM_FILE_ROOT_DISK, a reflink, when the file system can, else VM_FILE_ROOT_OVERLAY on base.
  * Existing: success and untouched. */
 int disk_root_create(int vm_dirfd, const char *dir, const struct disk_image *image,
 		     struct error *err);
@@ -148,7 +151,10 @@ int disk_check_space(const char *dir, uint64_t bytes, struct error *err);
  * Deterministic start from the id, so that two daemons rarely meet. */
 int net_user_address(const char *id, const char *const *taken, size_t count, char ret[16],
 		     struct error *err);
-/* BUSY naming the port and who has it ("port 127.0.0.1:8080/tcp is taken by nginx (pid 12)"). */
+/* BUSY naming the port and who has it ("port 127.0.0.1:8080/tcp is taken by nginx (pid 12)").
+ * INVALID: two ports of the list overlap, a port is root's, an address is not this host's. With an
+ * address its SSH port is asked for as well; NULL when the VM runs and holds it (then ports must be
+ * only those that are new). */
 int net_user_ports_free(const char *address, const struct port_list *ports, struct error *err);
 /* 52:54:00 and three bytes of the id. */
 void net_mac(const char *id, char ret[18]);

@@ -1,0 +1,35 @@
+/* driver/qemu.h - the parts of the QEMU driver, for each other and for the tests. */
+#ifndef DRIVER_QEMU_H
+#define DRIVER_QEMU_H
+
+#include "driver/driver.h"
+
+#include <stddef.h>
+
+#define QEMU_PROGRAM "qemu-system-x86_64"
+#define QEMU_NETDEV  "net0"
+#define QEMU_SSH_GUEST_PORT 22
+
+/* The argument vector: identity first, so that a short read of a command line tells whose it is.
+ * NULL-terminated, hv_argv_free(). */
+char **qemu_argv(const struct vm_machine *machine);
+
+/* Reads what qemu_argv() wrote back from a NUL-separated command line: id, vcpus, memory, accel and
+ * nat. *ret_vms_dir gets the part of the pid file's path above the id. false: not one of ours. */
+bool qemu_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
+			struct buf *ret_vms_dir);
+
+/* hv_driver.find with the /proc to look at; proc_dirfd is borrowed. */
+int qemu_find_in(int proc_dirfd, const char *state_vms_dir, struct hv_process_vec *ret,
+		 struct error *err);
+
+/* hv_driver.set_ports */
+int qemu_set_ports(int vm_dirfd, const struct port_list *from, const struct port_list *to,
+		   struct error *err);
+
+/* One forwarding as QEMU writes it, "tcp:127.0.0.1:8080" (guest 0) or "tcp:127.0.0.1:8080-:80". */
+void qemu_forward_text(struct buf *to, const struct port_spec *port, bool with_guest);
+/* The reverse, of the part before "-"; address points into room. */
+bool qemu_forward_parse(const char *text, struct port_spec *ret, char room[16]);
+
+#endif
