@@ -1,0 +1,147 @@
+/* Theory of operation: greeting -> we send qmp_capabilities -> its empty return -> READY, and from
+ * then on events. Lines end with LF (QEMU sends CR LF, and CR is white space to JSON). One line is
+ * handled at a time; those that mean nothing to us are skipped. Whatever is no JSON object, or too
+ * long, or out of order before READY, breaks the connection for good. */
+#include "driver/qmp.h"
+#include "base/mem.h"
+#include "sys/unix.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#define LINE_MAX_BYTES 65536
+
+enum monitor_state { AWAITS_GREETING, AWAITS_RETURN, LISTENS, IS_BROKEN };
+
+struct hv_monitor {
+	enum monitor_state state;
+	struct buf in;
+	size_t used; /* handled lines at the front of in, dropped when the rest is incomplete */
+};
+
+/* A full backlog would make connect() wait: a millisecond is all the loop gives. */
+int qmp_monitor_open(int vm_dirfd, struct error *err)
+{
+	return unix_connect(vm_dirfd, VM_FILE_MONITOR, 1, 1, err);
+}
+
+struct hv_monitor *qmp_monitor_new(void)
+{
+	struct hv_monitor *monitor = xcalloc(1, sizeof(*monitor));
+	monitor->in = BUF_INIT;
+	return monitor;
+}
+
+void qmp_monitor_free(struct hv_monitor *monitor)
+{
+	if (!monitor)
+		return;
+	buf_clear(&monitor->in);
+	free(monitor);
+}
+
+static const struct {
+	const char *reason;
+	enum monitor_event event;
+} shutdown_reasons[] = {
+	{ "guest-shutdown", MONITOR_GUEST_POWEROFF },
+	{ "guest-panic", MONITOR_GUEST_PANIC },
+	{ "guest-reset", MONITOR_GUEST_RESET },
+	{ "host-signal", MONITOR_HOST_QUIT },
+	{ "host-qmp-quit", MONITOR_HOST_QUIT },
+	{ "host-ui", MONITOR_HOST_QUIT },
+};
+
+static enum monitor_event shutdown_event(const cJSON *data)
+{
+	const char *reason = json_str(data, "reason", "");
+	for (size_t i = 0; i < ARRAY_COUNT(shutdown_reasons); i++)
+		if (!strcmp(reason, shutdown_reasons[i].reason))
+			return shutdown_reasons[i].event;
+	return json_bool(data, "guest", false) ? MONITOR_GUEST_POWEROFF : MONITOR_HOST_QUIT;
+}
+
+static enum monitor_event event_of(const cJSON *message)
+{
+	const char *name = json_str(message, "event", "");
+	const cJSON *data = json_get(message, "data");
+	if (!strcmp(name, "SHUTDOWN"))
+		return shutdown_event(data);
+	if (!strcmp(name, "GUEST_PANICKED"))
+		return MONITOR_GUEST_PANIC;
+	/* A reset of ours (system_reset) is no news. */
+	if (!strcmp(name, "RESET") && json_bool(data, "guest", false))
+		return MONITOR_GUEST_RESET;
+	return MONITOR_NOTHING;
+}
+
+static enum monitor_event broken(struct hv_monitor *monitor)
+{
+	monitor->state = IS_BROKEN;
+	buf_clear(&monitor->in);
+	monitor->used = 0;
+	return MONITOR_BROKEN;
+}
+
+/* The socket of a fresh connection has room for these few bytes. */
+static bool shake_hands(int fd)
+{
+	static const char request[] = "{\"execute\":\"qmp_capabilities\"}\n";
+	ssize_t len = (ssize_t)sizeof(request) - 1;
+	return send(fd, request, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
+}
+
+static enum monitor_event handle(struct hv_monitor *monitor, int fd, const cJSON *message)
+{
+	if (!cJSON_IsObject(message))
+		return broken(monitor);
+	if (monitor->state == LISTENS)
+		return event_of(message);
+	if (monitor->state == AWAITS_GREETING) {
+		if (!json_get(message, "QMP") || !shake_hands(fd))
+			return broken(monitor);
+		monitor->state = AWAITS_RETURN;
+		return MONITOR_NOTHING;
+	}
+	if (json_get(message, "return")) {
+		monitor->state = LISTENS;
+		return MONITOR_READY;
+	}
+	/* Events may overtake the return, but this early they are not for us. */
+	return json_get(message, "event") ? MONITOR_NOTHING : broken(monitor);
+}
+
+static bool next_line(struct hv_monitor *monitor, const char **ret_line, size_t *ret_len)
+{
+	const char *start = monitor->in.data + monitor->used;
+	const char *end = memchr(start, '\n', monitor->in.len - monitor->used);
+	if (!end)
+		return false;
+	*ret_line = start;
+	*ret_len = (size_t)(end - start);
+	monitor->used += *ret_len + 1;
+	return true;
+}
+
+enum monitor_event qmp_monitor_feed(struct hv_monitor *monitor, int fd, const char *data,
+				    size_t len)
+{
+	if (monitor->state == IS_BROKEN)
+		return len ? MONITOR_BROKEN : MONITOR_NOTHING;
+	buf_add_bytes(&monitor->in, data, len);
+	const char *line;
+	size_t line_len;
+	while (next_line(monitor, &line, &line_len)) {
+		struct error err;
+		auto_json cJSON *message =
+			line_len > LINE_MAX_BYTES ? NULL : json_parse(line, line_len, &err);
+		if (!message)
+			return broken(monitor);
+		enum monitor_event event = handle(monitor, fd, message);
+		if (event != MONITOR_NOTHING)
+			return event;
+	}
+	buf_drop(&monitor->in, monitor->used);
+	monitor->used = 0;
+	return monitor->in.len > LINE_MAX_BYTES ? broken(monitor) : MONITOR_NOTHING;
+}
