@@ -1,0 +1,201 @@
+/* Theory of operation: a start removes what a dead process left, spawns QEMU holding the VM's lock,
+ * and waits for the greeting of its monitor, which QEMU sends when the machine is complete: disks
+ * opened, ports bound. Should the process end before, its last words are turned into an error that
+ * says what to do. Nothing is left of a start that failed. */
+#include "driver/qemu.h"
+#include "driver/net_user.h"
+#include "driver/qmp.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "sys/proc.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PROBE_TIMEOUT_MS 10000
+#define KILL_WAIT_MS     5000
+#define LOG_TAIL_BYTES   2000
+#define LOG_QUOTE_BYTES  500
+
+/* --- probe --- */
+
+static int program_version(const char *program, const char *package, struct buf *ret,
+			   struct error *err)
+{
+	const char *const argv[] = { program, "--version", NULL };
+	struct proc_run run = { .argv = argv, .timeout_ms = PROBE_TIMEOUT_MS };
+	if (proc_check(&run, ret, err) == 0)
+		return 0;
+	if (err->sys == ENOENT)
+		return error_set(err, ERROR_NOT_FOUND,
+				 "'%s' is not installed: apt-get install %s", program, package);
+	return -1;
+}
+
+static int qemu_probe(struct buf *ret_detail, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT, img = BUF_INIT;
+	if (program_version(QEMU_PROGRAM, "qemu-system-x86", &text, err) < 0 ||
+	    program_version("qemu-img", "qemu-utils", &img, err) < 0)
+		return -1;
+	/* "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)" */
+	const char *word = strstr(text.data, "version ");
+	word = word ? word + strlen("version ") : text.data;
+	buf_addf(ret_detail, QEMU_PROGRAM " %.*s", (int)strcspn(word, " \r\n"), word);
+	return 0;
+}
+
+static int qemu_find(const char *state_vms_dir, struct hv_process_vec *ret, struct error *err)
+{
+	auto_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return error_sys(err, "cannot open '/proc'");
+	return qemu_find_in(proc, state_vms_dir, ret, err);
+}
+
+/* --- what went wrong --- */
+
+/* The end of the log as one line of printable text. */
+static void log_tail(int vm_dirfd, struct buf *ret)
+{
+	auto_close int fd = openat(vm_dirfd, VM_FILE_LOG,
+				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	char tail[LOG_TAIL_BYTES];
+	off_t from = st.st_size > LOG_TAIL_BYTES ? st.st_size - LOG_TAIL_BYTES : 0;
+	ssize_t len = pread(fd, tail, sizeof(tail), from);
+	while (len > 0 && isspace((unsigned char)tail[len - 1]))
+		len--;
+	for (ssize_t i = 0; i < len; i++)
+		buf_add_char(ret, isprint((unsigned char)tail[i]) ? tail[i] : ' ');
+}
+
+bool qemu_forward_parse(const char *text, struct port_spec *ret, char room[16])
+{
+	char proto[4];
+	unsigned host;
+	struct in_addr in;
+	if (sscanf(text, "%3[a-z]:%15[0-9.]:%u", proto, room, &host) != 3 || host > UINT16_MAX ||
+	    inet_pton(AF_INET, room, &in) != 1)
+		return false;
+	*ret = (struct port_spec){ .address = room,
+				   .host = (uint16_t)host,
+				   .proto = strcmp(proto, "udp") ? PORT_TCP : PORT_UDP };
+	return true;
+}
+
+static int explain_end(int vm_dirfd, struct error *err)
+{
+	static const char forward[] = "Could not set up host forwarding rule '";
+	auto_buf struct buf tail = BUF_INIT;
+	log_tail(vm_dirfd, &tail);
+	struct port_spec port;
+	char address[16];
+	const char *found = strstr(tail.data, forward);
+	if (found && qemu_forward_parse(found + strlen(forward), &port, address))
+		return net_port_busy(&port, err);
+	if (strstr(tail.data, "Failed to get") && strstr(tail.data, " lock"))
+		return error_set(err, ERROR_BUSY, "a disk is in use by another process: %s",
+				 tail.data);
+	const char *quote = tail.data;
+	if (tail.len > LOG_QUOTE_BYTES)
+		quote += tail.len - LOG_QUOTE_BYTES;
+	return error_set(err, ERROR_SYSTEM, "%s ended at once: %s", QEMU_PROGRAM,
+			 *quote ? quote : "without a word");
+}
+
+/* --- start and end --- */
+
+static int remove_sockets(int vm_dirfd, struct error *err)
+{
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_CONSOLE,
+					     VM_FILE_PID };
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+		if (fs_unlink(vm_dirfd, names[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static int wait_complete(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct error *err)
+{
+	auto_qmp struct qmp qmp = QMP_INIT;
+	if (qmp_open(vm_dirfd, pidfd, timeout_ms, &qmp, err) == 0)
+		return 0;
+	/* The socket may be closed a moment before the process is gone. */
+	if (err->code == ERROR_CANCELLED && proc_wait_gone(pidfd, KILL_WAIT_MS) == 0)
+		return explain_end(vm_dirfd, err);
+	return error_wrap(err, "%s does not come up", QEMU_PROGRAM);
+}
+
+static void undo_start(int vm_dirfd, int pidfd)
+{
+	struct error ignored;
+	proc_signal(pidfd, SIGKILL);
+	if (proc_wait_gone(pidfd, KILL_WAIT_MS) == 0)
+		remove_sockets(vm_dirfd, &ignored);
+}
+
+static int qemu_start(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *ret_pid,
+		      int *ret_pidfd, struct error *err)
+{
+	/* The sockets of a process that lives are not ours to remove; the lock itself is decided by
+	 * proc_detach(), between fork and exec. */
+	if (lock_is_held(machine->dirfd, VM_FILE_LOCK))
+		return error_set(err, ERROR_BUSY, "a hypervisor of '%s' runs already",
+				 machine->name);
+	if (remove_sockets(machine->dirfd, err) < 0)
+		return -1;
+	char **argv = qemu_argv(machine);
+	struct proc_detach detach = { .argv = (const char *const *)argv,
+				      .dirfd = machine->dirfd,
+				      .lock_name = VM_FILE_LOCK,
+				      .log_name = VM_FILE_LOG };
+	pid_t pid;
+	auto_close int pidfd = -1;
+	int started = proc_detach(&detach, &pid, &pidfd, err);
+	hv_argv_free(argv);
+	if (started < 0)
+		return -1;
+	if (wait_complete(machine->dirfd, pidfd, timeout_ms, err) < 0) {
+		undo_start(machine->dirfd, pidfd);
+		return -1;
+	}
+	*ret_pid = pid;
+	*ret_pidfd = take_fd(&pidfd);
+	return 0;
+}
+
+static int qemu_quit(int vm_dirfd, uint64_t timeout_ms, struct error *err)
+{
+	auto_qmp struct qmp qmp = QMP_INIT;
+	if (qmp_open(vm_dirfd, -1, timeout_ms, &qmp, err) < 0) {
+		bool nobody = err->sys == ENOENT || err->sys == ECONNREFUSED;
+		return nobody && !lock_is_held(vm_dirfd, VM_FILE_LOCK) ? 0 : -1;
+	}
+	/* It may be gone before it could answer. */
+	if (qmp_command(&qmp, "quit", NULL, NULL, err) < 0 && err->code != ERROR_CANCELLED)
+		return -1;
+	return 0;
+}
+
+const struct hv_driver hv_qemu = {
+	.name = "qemu",
+	.can = { .live_ports = true },
+	.probe = qemu_probe,
+	.find = qemu_find,
+	.argv = qemu_argv,
+	.start = qemu_start,
+	.set_ports = qemu_set_ports,
+	.quit = qemu_quit,
+	.monitor_open = qmp_monitor_open,
+	.monitor_new = qmp_monitor_new,
+	.monitor_feed = qmp_monitor_feed,
+	.monitor_free = qmp_monitor_free,
+};
