@@ -1,0 +1,283 @@
+/* daemon/bangerd.h - the state of the controller; the loop thread owns all of it.
+ *
+ * vm.c       a VM in memory: row, specs, what is known of its process
+ * links.c    the connections to a running VM: monitor, agent, console
+ * converge.c dirty VMs -> plan -> job -> result
+ * gather.c   start-up: store, then the host
+ * op.c       operations people wait for
+ * stack.c    a spec set against the store: plan, intent
+ * pull.c     image pulls, one a name
+ * watch.c    watched directories
+ * conn.c     RPC connections; rpc_*.c the handlers */
+#ifndef DAEMON_BANGERD_H
+#define DAEMON_BANGERD_H
+
+#include "exec/job.h"
+#include "guest/guest.h"
+#include "plan/plan.h"
+#include "rpc/rpc.h"
+#include "source/dir.h"
+#include "store/store.h"
+#include "sys/loop.h"
+#include "sys/paths.h"
+
+#define RESYNC_MS (60 * 1000)
+#define OPS_KEPT  256
+
+struct bangerd;
+
+/* --- op.c --- */
+struct op {
+	char id[24];
+	char kind[16]; /* an action's name, or "pull" */
+	char name[VM_NAME_MAX + 1];
+	char stage[32], detail[128];
+	int64_t started_ms, updated_ms;
+	bool done, success;
+	struct error err;
+	uint64_t version; /* of one counter for all, taken anew at every change: a waiter misses none */
+	uint64_t progress_done, progress_total;
+};
+
+struct op *op_new(struct bangerd *d, const char *kind, const char *name);
+void op_stage(struct bangerd *d, struct op *op, const char *stage, const char *detail);
+void op_finish(struct bangerd *d, struct op *op, const struct error *err); /* NULL: success */
+struct op *op_find(struct bangerd *d, const char *id);
+cJSON *op_to_json(const struct op *op);
+/* What op.wait says to these params: NULL while there is nothing new; _now: whatever there is. */
+cJSON *ops_answer(struct bangerd *d, const cJSON *params);
+cJSON *ops_answer_now(struct bangerd *d, const cJSON *params);
+
+/* --- vm.c --- */
+struct link {
+	int fd; /* -1: not connected */
+	struct loop_watch *watch;
+	struct loop_timer *retry;
+	unsigned failures;
+};
+
+struct console {
+	int log_fd;
+	uint64_t log_size;
+	uint64_t window_ms, window_bytes; /* how fast it may write */
+};
+
+struct vm {
+	struct bangerd *d;
+	struct store_vm row;
+	struct vm_spec *want;    /* row.spec */
+	struct vm_spec *applied; /* row.applied, NULL: never made */
+
+	/* the host's side; pid 0: not running */
+	pid_t pid;
+	int pidfd;
+	uint64_t start_ticks;
+	uint32_t seen_vcpus;
+	uint64_t seen_memory;
+	enum accel accel;
+	int64_t started_ms;
+	struct loop_watch *gone_watch;
+	int dirfd; /* of a running VM */
+	struct link monitor, agent, console_link;
+	struct hv_monitor *monitor_parser;
+	struct agent_feed *feed;
+	struct console console;
+	enum exit_reason exit_hint; /* what the monitor or the agent said last */
+
+	bool ready;
+	uint64_t boot_ms; /* start to ready, as last measured */
+	struct loop_timer *ready_timer;
+
+	struct job *job;         /* lifecycle lane */
+	bool dirty, restart_asked, reimage_asked;
+	bool forget_on_failure;  /* made by `create`: a failed creation leaves nothing */
+	struct error last_error; /* of the last action; code NONE: fine */
+	bool stuck;              /* last_error will not go away by trying again */
+	unsigned failures;
+	struct loop_timer *retry; /* set: backing off */
+	unsigned restarts;
+	struct op *op;
+	char waiting[200]; /* why nothing happens, from the plan */
+};
+
+struct vm *vm_new(struct bangerd *d, struct store_vm *row, struct error *err); /* takes row's content */
+void vm_free(struct vm *vm);
+struct vm *vm_find(struct bangerd *d, const char *name);
+struct vm *vm_find_id(struct bangerd *d, const char *id);
+/* A row for a name that has none; not saved yet. */
+struct vm *vm_create(struct bangerd *d, const char *stack, const struct vm_spec *spec,
+		     struct error *err);
+/* Sets what is wanted; a changed spec is a new revision. Not saved yet. */
+void vm_want(struct vm *vm, const struct vm_spec *spec);
+int vm_save(struct vm *vm, struct error *err);
+void vm_forget(struct vm *vm); /* row, memory; the VM must be gone from the host */
+void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **ret_have);
+const char *vm_phase_name(const struct vm *vm);
+cJSON *vm_to_json(const struct vm *vm);
+void vm_fill_reason(const struct vm *vm, char *reason, size_t size);
+/* The process was found or started: hold it, connect to it. Takes pidfd. */
+void vm_running(struct vm *vm, pid_t pid, int pidfd, uint64_t start_ticks, int64_t started_ms);
+void vm_not_running(struct vm *vm);
+
+/* --- links.c --- */
+void links_open(struct vm *vm);
+void links_close(struct vm *vm);
+/* Before a worker speaks to monitor and agent, which take one client at a time. */
+void links_lend(struct vm *vm);
+void links_drain_monitor(struct vm *vm);
+
+/* --- converge.c --- */
+void vm_mark(struct vm *vm);       /* look at it before the next sleep */
+void vm_mark_now(struct vm *vm);   /* ... and forget backoff and errors: somebody changed something */
+void vm_ready_changed(struct vm *vm);
+void vm_exited(struct vm *vm);
+void converge(void *bangerd);      /* before-sleep hook */
+void converge_schedule_ttl(struct bangerd *d);
+struct capabilities vm_capabilities(const struct bangerd *d);
+
+/* --- gather.c --- */
+int gather_store(struct bangerd *d, struct error *err);
+int gather_host(struct bangerd *d, struct error *err);
+
+/* --- pull.c --- */
+struct pull;
+/* NULL when it is there; else the pull under way that will bring it (started when need be). */
+struct pull *pull_need(struct bangerd *d, const struct vm_spec *spec, const char *digest);
+const struct op *pull_op(const struct pull *pull);
+struct op *pull_start(struct bangerd *d, const char *name, bool force);
+/* The last pull of what the spec needs failed and nothing changed since: its error. */
+const struct error *pull_failure(struct bangerd *d, const struct vm_spec *spec);
+void pull_forget_failures(struct bangerd *d);
+void pulls_cancel(struct bangerd *d); /* the daemon ends: running ones give up */
+void pulls_free(struct bangerd *d);
+
+/* --- stack.c --- */
+struct apply_options {
+	bool prune, prune_all, adopt, take_over, allow_data_loss, update_images, watched;
+	bool delete_named; /* `delete -f`: what the specs name goes */
+};
+struct stack_plan { /* a plan and what it was made from */
+	struct plan plan;
+	struct plan_member *members;
+	struct vm_spec **haves;
+	size_t count;
+};
+/* specs sorted by name. complete false: what is absent is not gone (watch). */
+int stack_plan_make(struct bangerd *d, const char *stack, const char *source,
+		    const struct vm_spec *const *specs, size_t count, bool complete,
+		    const struct apply_options *options, struct stack_plan *ret, struct error *err);
+void stack_plan_clear(struct stack_plan *plan);
+/* Writes the plan's intent in one transaction and marks its VMs. ops (may be NULL) gets
+ * {name, op} for every VM that has work. */
+int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
+		      struct stack_plan *plan, const struct apply_options *options, cJSON *ops,
+		      struct error *err);
+struct spec_context stack_context(struct bangerd *d); /* valid as long as d */
+struct store_stack *stack_find(struct bangerd *d, const char *name);
+int stack_put(struct bangerd *d, const char *name, const char *source, bool watched,
+	      struct error *err);
+int stack_remove(struct bangerd *d, const char *name, struct error *err);
+size_t stack_size(const struct bangerd *d, const char *name);
+
+/* --- watch.c --- */
+struct watch;
+int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_stack,
+	      struct error *err);
+int watch_remove(struct bangerd *d, const char *path_or_stack, size_t *ret_vms, struct error *err);
+cJSON *watch_list(struct bangerd *d);
+int watch_resume(struct bangerd *d, struct error *err); /* of the stacks that were watched */
+void watch_resync(struct bangerd *d);
+void watches_free(struct bangerd *d);
+
+/* --- conn.c --- */
+struct conn;
+struct request {
+	struct bangerd *d;
+	struct conn *conn;
+	int64_t id;
+	const char *method;
+	const cJSON *params;
+	int *fds; /* of this request, closed after the handler unless set to -1 */
+	size_t fd_count;
+};
+/* A handler fills *ret (an object, then the conn's) or err; or keeps the request for later
+ * (request_keep) and returns 1. */
+typedef int (*rpc_handler)(struct request *request, cJSON **ret, struct error *err);
+rpc_handler rpc_handler_find(const char *method);
+int conns_listen(struct bangerd *d, struct error *err);
+void conns_free(struct bangerd *d);
+/* op.wait parks here until ops_answer() has something or the time is over. Returns 1. */
+int conn_park(struct request *request, uint64_t timeout_ms);
+void conns_op_changed(struct bangerd *d);
+
+/* --- small things the handlers share: reply.c --- */
+cJSON *fault_to_json(const struct fault *fault);
+/* The plan's head and its VMs from offset on, as many as fit a frame, with `next`. */
+cJSON *plan_page_to_json(const struct plan *plan, size_t offset);
+/* The VM, or NOT_FOUND with a suggestion. A unique prefix is not enough: names are exact. */
+struct vm *vm_named(struct bangerd *d, const char *name, struct error *err);
+/* {"items": [...]} with fn's result for every name of params.names: fn returns an operation's id
+ * (NULL: none) or fills err. */
+cJSON *each_name(struct request *request,
+		 const struct op *(*fn)(struct request *request, struct vm *vm, struct error *err));
+cJSON *error_to_json(const struct error *err);
+/* Begins an operation for a VM that is about to be marked. */
+struct op *vm_begin_op(struct vm *vm, const char *kind);
+
+/* --- handlers, by file --- */
+#define HANDLER(name) int name(struct request *request, cJSON **ret, struct error *err)
+HANDLER(rpc_ping);
+HANDLER(rpc_shutdown);
+HANDLER(rpc_doctor);
+HANDLER(rpc_plan);
+HANDLER(rpc_apply);
+HANDLER(rpc_delete);
+HANDLER(rpc_vm_list);
+HANDLER(rpc_vm_show);
+HANDLER(rpc_vm_create);
+HANDLER(rpc_vm_set);
+HANDLER(rpc_vm_start);
+HANDLER(rpc_vm_stop);
+HANDLER(rpc_vm_restart);
+HANDLER(rpc_vm_kill);
+HANDLER(rpc_vm_delete);
+HANDLER(rpc_vm_prune);
+HANDLER(rpc_vm_logs);
+HANDLER(rpc_vm_ssh);
+HANDLER(rpc_op_list);
+HANDLER(rpc_op_wait);
+HANDLER(rpc_image_list);
+HANDLER(rpc_image_show);
+HANDLER(rpc_image_pull);
+HANDLER(rpc_image_delete);
+HANDLER(rpc_watch_add);
+HANDLER(rpc_watch_list);
+HANDLER(rpc_watch_remove);
+
+struct bangerd {
+	struct paths paths;
+	struct host host;
+	char *vms_dir, *agent_cpio, *client_key, *identity;
+	int runtime_fd, lock_fd, cancel_fd; /* cancel_fd: readable when the daemon ends */
+	struct loop *loop;
+	struct pool *pool;
+	struct store *store;
+	int64_t started_ms;
+	struct vm **vms; /* sorted by name */
+	size_t vm_count, vm_room;
+	struct store_stack_vec stacks;
+	struct op **ops; /* oldest first */
+	size_t op_count;
+	uint64_t op_next, op_version;
+	struct pull *pulls;
+	struct watch *watches;
+	struct conn *conns;
+	struct loop_watch *listen_watch;
+	int listen_fd;
+	struct loop_timer *resync, *ttl;
+	bool any_dirty, ops_moved, failed;
+	struct image_hint *hints; /* stack_context()'s */
+	size_t hint_count;
+};
+
+#endif

@@ -1,0 +1,282 @@
+/* RPC connections: peers of our own user only, bounded in number, in what they may send and in what
+ * may wait for them. */
+#include "daemon/bangerd.h"
+#include "base/log.h"
+#include "sys/unix.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define CONNS_MAX   128
+#define OUT_MAX     (16u << 20) /* a client that does not read is cut off */
+#define PARKED_MAX  64          /* of one connection */
+
+struct parked {
+	struct parked *next;
+	int64_t id;
+	cJSON *params;
+	uint64_t deadline_ms;
+};
+
+struct conn {
+	struct bangerd *d;
+	struct conn *next;
+	int fd;
+	struct loop_watch *watch;
+	struct loop_timer *timer;
+	struct rpc_frames frames;
+	struct buf out;
+	int fds[RPC_FDS_MAX];
+	size_t fd_count;
+	struct parked *parked;
+	size_t parked_count;
+	bool closing; /* set in the middle of its own callback: closed at the end of it */
+};
+
+static void parked_free(struct parked *parked)
+{
+	cJSON_Delete(parked->params);
+	free(parked);
+}
+
+static void conn_close(struct conn *conn)
+{
+	struct conn **at = &conn->d->conns;
+	while (*at != conn)
+		at = &(*at)->next;
+	*at = conn->next;
+	loop_unwatch(conn->watch);
+	loop_timer_free(conn->timer);
+	for (size_t i = 0; i < conn->fd_count; i++)
+		close(conn->fds[i]);
+	while (conn->parked) {
+		struct parked *next = conn->parked->next;
+		parked_free(conn->parked);
+		conn->parked = next;
+	}
+	close(conn->fd);
+	buf_clear(&conn->frames.in);
+	buf_clear(&conn->out);
+	free(conn);
+}
+
+static void conn_flush(struct conn *conn)
+{
+	while (conn->out.len) {
+		ssize_t sent = send(conn->fd, conn->out.data, conn->out.len,
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && errno != EAGAIN)
+			conn->closing = true;
+		if (sent <= 0)
+			break;
+		buf_drop(&conn->out, (size_t)sent);
+	}
+	if (conn->out.len > OUT_MAX)
+		conn->closing = true;
+	loop_watch_set(conn->watch, conn->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void conn_answer(struct conn *conn, int64_t id, cJSON *result, const struct error *err)
+{
+	auto_json cJSON *reply = cJSON_CreateObject();
+	json_add_int(reply, "id", id);
+	if (result) {
+		cJSON_AddItemToObject(reply, "result", result);
+	} else {
+		cJSON *error = cJSON_AddObjectToObject(reply, "error");
+		json_add_str(error, "code", error_code_name(err->code));
+		json_add_str(error, "text", err->text);
+	}
+	rpc_frame_add(&conn->out, reply);
+	conn_flush(conn);
+}
+
+static void parked_due(void *data);
+
+static void park_timer(struct conn *conn)
+{
+	uint64_t now = clock_monotonic_ms(), first = UINT64_MAX;
+	for (struct parked *p = conn->parked; p; p = p->next)
+		if (p->deadline_ms < first)
+			first = p->deadline_ms;
+	if (first == UINT64_MAX) {
+		if (conn->timer)
+			loop_timer_stop(conn->timer);
+		return;
+	}
+	if (!conn->timer)
+		conn->timer = loop_timer_new(conn->d->loop, parked_due, conn);
+	loop_timer_set(conn->timer, first > now ? first - now : 0);
+}
+
+/* Answers whoever can be answered. */
+static void answer_parked(struct conn *conn)
+{
+	uint64_t now = clock_monotonic_ms();
+	for (struct parked **at = &conn->parked; *at;) {
+		struct parked *parked = *at;
+		cJSON *answer = parked->deadline_ms <= now
+					? ops_answer_now(conn->d, parked->params)
+					: ops_answer(conn->d, parked->params);
+		if (!answer) {
+			at = &parked->next;
+			continue;
+		}
+		*at = parked->next;
+		conn->parked_count--;
+		conn_answer(conn, parked->id, answer, NULL);
+		parked_free(parked);
+	}
+	park_timer(conn);
+}
+
+static void parked_due(void *data)
+{
+	answer_parked(data);
+}
+
+int conn_park(struct request *request, uint64_t timeout_ms)
+{
+	struct conn *conn = request->conn;
+	if (conn->parked_count >= PARKED_MAX) {
+		conn->closing = true;
+		return 1;
+	}
+	struct parked *parked = xcalloc(1, sizeof(*parked));
+	parked->id = request->id;
+	parked->params = cJSON_Duplicate(request->params, true);
+	parked->deadline_ms = clock_monotonic_ms() + timeout_ms;
+	parked->next = conn->parked;
+	conn->parked = parked;
+	conn->parked_count++;
+	park_timer(conn);
+	return 1;
+}
+
+static void ops_moved(void *data)
+{
+	struct bangerd *d = data;
+	d->ops_moved = false;
+	for (struct conn *conn = d->conns; conn; conn = conn->next)
+		if (conn->parked)
+			answer_parked(conn);
+}
+
+/* Many operations may move in one go: waiters are answered once, after it. */
+void conns_op_changed(struct bangerd *d)
+{
+	if (d->ops_moved)
+		return;
+	d->ops_moved = true;
+	loop_post(d->loop, ops_moved, d);
+}
+
+static void handle(struct conn *conn, const cJSON *message)
+{
+	struct request request = {
+		.d = conn->d,
+		.conn = conn,
+		.id = json_int(message, "id", 0),
+		.method = json_str(message, "method", ""),
+		.params = json_get(message, "params"),
+		.fds = conn->fds,
+		.fd_count = conn->fd_count,
+	};
+	struct error err = { 0 };
+	cJSON *result = NULL;
+	rpc_handler handler = rpc_handler_find(request.method);
+	int outcome;
+	if (!handler)
+		outcome = error_set(&err, ERROR_INVALID,
+				    "no method '%.60s': are banger and bangerd of one version?",
+				    request.method);
+	else
+		outcome = handler(&request, &result, &err);
+	for (size_t i = 0; i < conn->fd_count; i++)
+		close(conn->fds[i]);
+	conn->fd_count = 0;
+	if (outcome <= 0)
+		conn_answer(conn, request.id, outcome < 0 ? NULL : result, &err);
+}
+
+static void conn_ready(void *data, uint32_t events)
+{
+	struct conn *conn = data;
+	struct error err;
+	if (events & EPOLLOUT)
+		conn_flush(conn);
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		int ended = rpc_receive(conn->fd, &conn->frames, conn->fds, &conn->fd_count, &err);
+		int have = 0;
+		cJSON *message;
+		while (!conn->closing &&
+		       (have = rpc_frames_next(&conn->frames, &message, &err)) == 1) {
+			handle(conn, message);
+			cJSON_Delete(message);
+		}
+		if (have < 0)
+			log_warn(NULL, "a client sent rubbish, hanging up: %s", err.text);
+		if (ended || have < 0)
+			conn->closing = true;
+	}
+	if (conn->closing)
+		conn_close(conn);
+}
+
+static size_t conn_count(const struct bangerd *d)
+{
+	size_t count = 0;
+	for (const struct conn *conn = d->conns; conn; conn = conn->next)
+		count++;
+	return count;
+}
+
+static void accept_one(void *data, uint32_t events)
+{
+	struct bangerd *d = data;
+	struct error err;
+	pid_t pid;
+	uid_t uid;
+	(void)events;
+	auto_close int fd = accept4(d->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	if (unix_peer(fd, &pid, &uid, &err) < 0 || (uid != getuid() && uid != 0)) {
+		log_warn(NULL, "refused a client of another user");
+		return;
+	}
+	if (conn_count(d) >= CONNS_MAX) {
+		log_warn(NULL, "refused a client: %d are connected", CONNS_MAX);
+		return;
+	}
+	struct conn *conn = xcalloc(1, sizeof(*conn));
+	conn->d = d;
+	conn->frames.in = conn->out = BUF_INIT;
+	conn->fd = take_fd(&fd);
+	conn->next = d->conns;
+	d->conns = conn;
+	conn->watch = loop_watch(d->loop, conn->fd, EPOLLIN, conn_ready, conn, &err);
+	if (!conn->watch)
+		conn_close(conn);
+}
+
+int conns_listen(struct bangerd *d, struct error *err)
+{
+	d->listen_fd = unix_listen(d->runtime_fd, RPC_SOCKET, err);
+	if (d->listen_fd < 0)
+		return -1;
+	d->listen_watch = loop_watch(d->loop, d->listen_fd, EPOLLIN, accept_one, d, err);
+	return d->listen_watch ? 0 : -1;
+}
+
+void conns_free(struct bangerd *d)
+{
+	while (d->conns)
+		conn_close(d->conns);
+	loop_unwatch(d->listen_watch);
+	cleanup_close(&d->listen_fd);
+	d->listen_fd = -1;
+}

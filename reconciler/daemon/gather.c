@@ -1,0 +1,69 @@
+/* Start-up: what is wanted from the store, what is there from the host; nothing else decides. */
+#include "daemon/bangerd.h"
+#include "base/log.h"
+#include "exec/handles.h"
+#include "sys/proc.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+int gather_store(struct bangerd *d, struct error *err)
+{
+	struct store_vm_vec rows = { 0 };
+	if (store_vms(d->store, &rows, err) < 0 || store_stacks(d->store, &d->stacks, err) < 0)
+		return -1;
+	for (size_t i = 0; i < rows.count; i++) {
+		struct error bad = { 0 };
+		struct vm *vm = vm_new(d, &rows.at[i], &bad);
+		if (!vm)
+			log_error(NULL, "%s, leaving it alone", bad.text);
+	}
+	store_vms_clear(&rows);
+	return 0;
+}
+
+/* When did it start? The cache knows the wall clock; its word counts only if it fits the process. */
+static int64_t started_ms(struct bangerd *d, const struct hv_process *process)
+{
+	auto_free char *dir = xasprintf("%s/%s", d->vms_dir, process->id);
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct handles handles;
+	if (fd >= 0 && handles_read(fd, &handles) == 0 && handles.pid == process->pid &&
+	    handles.start_ticks == process->start_ticks)
+		return handles.started_ms;
+	int64_t since_boot = (int64_t)(process->start_ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+	return clock_wall_ms() - ((int64_t)clock_monotonic_ms() - since_boot);
+}
+
+static void take_process(struct bangerd *d, struct hv_process *process)
+{
+	struct vm *vm = vm_find_id(d, process->id);
+	if (!vm) {
+		log_warn(NULL, "process %d runs VM '%s', which is in no record of ours, ignoring",
+			 (int)process->pid, process->id);
+		return;
+	}
+	if (vm->pid == process->pid || vm->job)
+		return;
+	log_info(vm->row.name, "found running: pid %d", (int)process->pid);
+	vm_running(vm, process->pid, take_fd(&process->pidfd), process->start_ticks,
+		   started_ms(d, process));
+	vm->seen_vcpus = process->vcpus;
+	vm->seen_memory = process->memory;
+	vm->accel = process->accel;
+	vm->ready = vm->want->ready.kind == READY_NONE;
+	if (!vm->ready)
+		vm_ready_changed(vm); /* its agent will say so at once, if it is */
+	vm_mark(vm);
+}
+
+int gather_host(struct bangerd *d, struct error *err)
+{
+	struct hv_process_vec found = { 0 };
+	if (d->host.hv->find(d->vms_dir, &found, err) < 0)
+		return -1;
+	for (size_t i = 0; i < found.count; i++)
+		take_process(d, &found.at[i]);
+	hv_processes_clear(&found);
+	return 0;
+}

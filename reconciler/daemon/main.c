@@ -1,0 +1,186 @@
+/* bangerd: opens the store, looks what runs, and keeps both in agreement until it is told to end.
+ * Virtual machines are not its children and do not end with it. */
+#include "daemon/bangerd.h"
+#include "base/fs.h"
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <libssh/libssh.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define WORKERS 8
+
+static void usage(FILE *to)
+{
+	fputs("usage: bangerd [--debug] [--version] [--help]\n"
+	      "The controller behind banger(1), which starts it when it is needed.\n",
+	      to);
+}
+
+/* One daemon for a state directory: the lock lives as long as we do. */
+static int lock_state(struct bangerd *d, struct error *err)
+{
+	auto_free char *path = xasprintf("%s/bangerd.lock", d->paths.state);
+	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (d->lock_fd < 0)
+		return error_sys(err, "cannot open '%s'", path);
+	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, ERROR_CONFLICT, "another bangerd works on '%s'", d->paths.state);
+	return 0;
+}
+
+static int prepare_host(struct bangerd *d, struct error *err)
+{
+	d->vms_dir = xasprintf("%s/vms", d->paths.state);
+	d->agent_cpio = xasprintf("%s/agent.cpio", d->paths.share);
+	d->identity = xasprintf("%s/keys/id_ed25519", d->paths.state);
+	if (fs_mkdirs(d->vms_dir, 0700, err) < 0 ||
+	    keys_client(d->paths.state, &d->client_key, err) < 0)
+		return -1;
+	const char *stop_timeout = secure_getenv("BANGER_STOP_TIMEOUT_MS");
+	d->host = (struct host){
+		.state = d->paths.state,
+		.cache = d->paths.cache,
+		.vms_dir = d->vms_dir,
+		.agent_cpio = d->agent_cpio,
+		.client_key = d->client_key,
+		.identity = d->identity,
+		.images = { d->paths.state, d->paths.cache, d->paths.share },
+		.hv = hv_drivers[0],
+		.stop_timeout_ms = stop_timeout ? (unsigned)strtoul(stop_timeout, NULL, 10) : 45000,
+	};
+	d->runtime_fd = open(d->paths.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->runtime_fd < 0)
+		return error_sys(err, "cannot open '%s'", d->paths.runtime);
+	return image_sweep(&d->host.images, err);
+}
+
+static void ttl_due(void *data)
+{
+	converge_schedule_ttl(data);
+}
+
+/* Level-triggered to the end: whatever an event missed, this finds. */
+static void resync(void *data)
+{
+	struct bangerd *d = data;
+	struct error err = { 0 };
+	if (gather_host(d, &err) < 0)
+		log_error(NULL, "cannot look at the host: %s", err.text);
+	watch_resync(d);
+	for (size_t i = 0; i < d->vm_count; i++)
+		vm_mark(d->vms[i]);
+	loop_timer_set(d->resync, RESYNC_MS);
+}
+
+static void signalled(void *data, int number)
+{
+	struct bangerd *d = data;
+	if (number == SIGHUP) {
+		resync(d);
+		return;
+	}
+	log_info(NULL, "got %s, ending; virtual machines keep running", strsignal(number));
+	loop_quit(d->loop);
+}
+
+static int set_up(struct bangerd *d, struct error *err)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	if (paths_init(&d->paths, err) < 0 || lock_state(d, err) < 0 || prepare_host(d, err) < 0)
+		return -1;
+	d->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->cancel_fd < 0)
+		return error_sys(err, "cannot make an eventfd");
+	d->loop = loop_new(err);
+	if (!d->loop || loop_signals(d->loop, signals, ARRAY_COUNT(signals), signalled, d, err) < 0)
+		return -1;
+	d->pool = pool_new(d->loop, WORKERS);
+	auto_free char *path = xasprintf("%s/banger.db", d->paths.state);
+	d->store = store_open(path, err);
+	d->resync = loop_timer_new(d->loop, resync, d);
+	d->ttl = loop_timer_new(d->loop, ttl_due, d);
+	if (!d->store || gather_store(d, err) < 0 || gather_host(d, err) < 0 ||
+	    watch_resume(d, err) < 0 || conns_listen(d, err) < 0)
+		return -1;
+	loop_before_sleep(d->loop, converge, d);
+	for (size_t i = 0; i < d->vm_count; i++)
+		vm_mark(d->vms[i]);
+	converge_schedule_ttl(d);
+	loop_timer_set(d->resync, RESYNC_MS);
+	return 0;
+}
+
+static void tear_down(struct bangerd *d)
+{
+	/* Jobs under way end at their next step; what they began is found again at the next start. */
+	for (size_t i = 0; i < d->vm_count; i++)
+		if (d->vms[i]->job)
+			atomic_store(&d->vms[i]->job->cancel, true);
+	pulls_cancel(d);
+	conns_free(d);
+	pool_free(d->pool);
+	for (size_t i = 0; i < d->vm_count; i++)
+		job_free(d->vms[i]->job);
+	watches_free(d);
+	pulls_free(d);
+	for (size_t i = 0; i < d->vm_count; i++)
+		vm_free(d->vms[i]);
+	free(d->vms);
+	for (size_t i = 0; i < d->op_count; i++)
+		free(d->ops[i]);
+	free(d->ops);
+	loop_timer_free(d->resync);
+	loop_timer_free(d->ttl);
+	store_stacks_clear(&d->stacks);
+	store_close(d->store);
+	loop_free(d->loop);
+	free(d->hints);
+	free(d->vms_dir);
+	free(d->agent_cpio);
+	free(d->client_key);
+	free(d->identity);
+	cleanup_close(&d->runtime_fd);
+	cleanup_close(&d->lock_fd);
+	cleanup_close(&d->cancel_fd);
+	paths_clear(&d->paths);
+}
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--debug")) {
+			log_set_level(LOG_DEBUG);
+		} else if (!strcmp(argv[i], "--version")) {
+			puts("bangerd " BANGER_VERSION);
+			return 0;
+		} else if (!strcmp(argv[i], "--help")) {
+			usage(stdout);
+			return 0;
+		} else {
+			usage(stderr);
+			return 2;
+		}
+	}
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+	ssh_init();
+	struct bangerd d = { .runtime_fd = -1, .lock_fd = -1, .cancel_fd = -1, .listen_fd = -1 };
+	struct error err = { 0 };
+	d.started_ms = clock_wall_ms();
+	if (set_up(&d, &err) < 0) {
+		log_error(NULL, "%s", err.text);
+		return error_exit_status(err.code);
+	}
+	log_info(NULL, "bangerd " BANGER_VERSION " works on '%s'", d.paths.state);
+	loop_run(d.loop);
+	bool failed = d.failed;
+	tear_down(&d);
+	ssh_finalize();
+	return failed ? 4 : 0;
+}

@@ -1,0 +1,87 @@
+/* What several handlers need to read a request and to say an answer. */
+#include "daemon/bangerd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+cJSON *error_to_json(const struct error *err)
+{
+	cJSON *json = cJSON_CreateObject();
+	json_add_str(json, "code", error_code_name(err->code));
+	json_add_str(json, "text", err->text);
+	return json;
+}
+
+cJSON *fault_to_json(const struct fault *fault)
+{
+	cJSON *json = cJSON_CreateObject();
+	json_add_str(json, "file", fault->file);
+	json_add_int(json, "line", fault->line);
+	json_add_int(json, "column", fault->column);
+	json_add_str(json, "path", fault->path);
+	json_add_str(json, "text", fault->text);
+	return json;
+}
+
+/* A VM's entry is at most a few KiB (22 fields, 200 bytes a side); the frame has room to spare. */
+#define PAGE_BYTES (RPC_FRAME_MAX - (128u << 10))
+
+cJSON *plan_page_to_json(const struct plan *plan, size_t offset)
+{
+	cJSON *page = plan_head_to_json(plan);
+	cJSON *vms = cJSON_AddArrayToObject(page, "vms");
+	size_t used = 0;
+	for (size_t i = offset; i < plan->count; i++) {
+		if (plan->vms[i].kind == ACTION_NONE)
+			continue;
+		cJSON *vm = vm_plan_to_json(&plan->vms[i]);
+		auto_free char *text = json_print(vm);
+		used += strlen(text) + 1;
+		if (used > PAGE_BYTES) {
+			cJSON_Delete(vm);
+			json_add_int(page, "next", (int64_t)i);
+			break;
+		}
+		cJSON_AddItemToArray(vms, vm);
+	}
+	return page;
+}
+
+struct vm *vm_named(struct bangerd *d, const char *name, struct error *err)
+{
+	struct vm *vm = vm_find(d, name);
+	if (vm)
+		return vm;
+	error_set(err, ERROR_NOT_FOUND, "no VM is called '%.63s', see banger ps", name);
+	return NULL;
+}
+
+struct op *vm_begin_op(struct vm *vm, const char *kind)
+{
+	if (!vm->op)
+		vm->op = op_new(vm->d, kind, vm->row.name);
+	return vm->op;
+}
+
+cJSON *each_name(struct request *request,
+		 const struct op *(*fn)(struct request *request, struct vm *vm, struct error *err))
+{
+	cJSON *result = cJSON_CreateObject();
+	cJSON *items = cJSON_AddArrayToObject(result, "items");
+	const cJSON *name;
+	cJSON_ArrayForEach(name, json_get(request->params, "names"))
+	{
+		struct error err = { 0 };
+		const char *text = cJSON_IsString(name) ? name->valuestring : "";
+		struct vm *vm = vm_named(request->d, text, &err);
+		const struct op *op = vm ? fn(request, vm, &err) : NULL;
+		cJSON *item = cJSON_CreateObject();
+		json_add_str(item, "name", text);
+		if (err.code != ERROR_NONE)
+			cJSON_AddItemToObject(item, "error", error_to_json(&err));
+		else if (op)
+			json_add_str(item, "op", op->id);
+		cJSON_AddItemToArray(items, item);
+	}
+	return result;
+}

@@ -1,0 +1,133 @@
+/* logs and ssh: how to hear and reach a guest. */
+#include "daemon/bangerd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CHUNK (256u << 10)
+
+static int open_vm_dir(struct bangerd *d, const struct vm *vm)
+{
+	auto_free char *dir = xasprintf("%s/%s", d->vms_dir, vm->row.id);
+	return open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Positions count over both files: console.log.1 first, console.log behind it. */
+struct console_files {
+	int fd[2];
+	uint64_t size[2];
+};
+
+static void files_open(int dirfd, struct console_files *files)
+{
+	static const char *const names[2] = { VM_FILE_CONSOLE_LOG ".1", VM_FILE_CONSOLE_LOG };
+	for (int i = 0; i < 2; i++) {
+		struct stat st;
+		files->fd[i] = openat(dirfd, names[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		files->size[i] = files->fd[i] >= 0 && fstat(files->fd[i], &st) == 0
+					 ? (uint64_t)st.st_size
+					 : 0;
+	}
+}
+
+static size_t files_read(const struct console_files *files, uint64_t offset, char *to, size_t size)
+{
+	size_t got = 0;
+	for (int i = 0; i < 2; i++) {
+		while (got < size && offset < files->size[i]) {
+			ssize_t n = pread(files->fd[i], to + got, size - got, (off_t)offset);
+			if (n <= 0)
+				return got;
+			got += (size_t)n;
+			offset += (uint64_t)n;
+		}
+		offset = offset > files->size[i] ? offset - files->size[i] : 0;
+	}
+	return got;
+}
+
+/* Where the last `lines` lines begin. */
+static uint64_t tail_offset(const struct console_files *files, int64_t lines)
+{
+	uint64_t total = files->size[0] + files->size[1], at = total;
+	auto_free char *chunk = xmalloc(4096);
+	while (at > 0) {
+		uint64_t from = at > 4096 ? at - 4096 : 0;
+		size_t got = files_read(files, from, chunk, (size_t)(at - from));
+		for (size_t i = got; i-- > 0;)
+			if (chunk[i] == '\n' && from + i + 1 < total && lines-- <= 1)
+				return from + i + 1;
+		if (got == 0)
+			break;
+		at = from;
+	}
+	return 0;
+}
+
+/* Console text is bytes, JSON wants UTF-8: what is not ASCII arrives as U+FFFD. */
+static char *as_text(const char *data, size_t len)
+{
+	auto_buf struct buf text = BUF_INIT;
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)data[i];
+		if (c >= 0x80)
+			buf_add(&text, "\xef\xbf\xbd");
+		else if (c)
+			buf_add_char(&text, (char)c);
+	}
+	return buf_take(&text);
+}
+
+HANDLER(rpc_vm_logs)
+{
+	struct vm *vm = vm_named(request->d, json_str(request->params, "name", ""), err);
+	if (!vm)
+		return -1;
+	int64_t tail = json_int(request->params, "tail", -1);
+	int64_t offset = json_int(request->params, "offset", -1);
+	auto_close int dirfd = open_vm_dir(request->d, vm);
+	struct console_files files = { { -1, -1 }, { 0, 0 } };
+	if (dirfd >= 0)
+		files_open(dirfd, &files);
+	/* After a rotation an old position lies behind the end: go on from the start of the new. */
+	uint64_t total = files.size[0] + files.size[1];
+	uint64_t at = offset >= 0 ? (uint64_t)offset : tail >= 0 ? tail_offset(&files, tail) : 0;
+	if (at > total)
+		at = files.size[0];
+	auto_free char *chunk = xmalloc(CHUNK / 4);
+	size_t got = tail == 0 && offset < 0 ? 0 : files_read(&files, at, chunk, CHUNK / 4);
+	if (tail == 0 && offset < 0)
+		at = total;
+	auto_free char *text = as_text(chunk, got);
+	cleanup_close(&files.fd[0]);
+	cleanup_close(&files.fd[1]);
+	*ret = cJSON_CreateObject();
+	json_add_str(*ret, "data", text);
+	json_add_int(*ret, "offset", (int64_t)(at + got));
+	return 0;
+}
+
+HANDLER(rpc_vm_ssh)
+{
+	struct bangerd *d = request->d;
+	struct vm *vm = vm_named(d, json_str(request->params, "name", ""), err);
+	if (!vm)
+		return -1;
+	if (!vm->pid && !vm->job && !vm->dirty && !(vm->retry && loop_timer_is_set(vm->retry)))
+		return error_set(err, ERROR_CONFLICT, "vm '%s' is not running (%s), start it with "
+				 "banger start %s",
+				 vm->row.name, vm_phase_name(vm), vm->row.name);
+	auto_free char *known_hosts = xasprintf("%s/%s/known_hosts", d->vms_dir, vm->row.id);
+	auto_free char *alias = xasprintf("banger-%s", vm->row.id);
+	*ret = cJSON_CreateObject();
+	json_add_str(*ret, "address", vm->row.address);
+	json_add_int(*ret, "port", USER_SSH_PORT);
+	json_add_str(*ret, "user", "root");
+	json_add_str(*ret, "identity", d->identity);
+	json_add_str(*ret, "known_hosts", known_hosts);
+	json_add_str(*ret, "alias", alias);
+	json_add_bool(*ret, "ready", vm->ready);
+	json_add_str(*ret, "state", vm_phase_name(vm));
+	return 0;
+}

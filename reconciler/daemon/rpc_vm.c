@@ -1,0 +1,372 @@
+/* The VM verbs. Imperative commands only write intent and mark the VM; the loop does the rest. */
+#include "daemon/bangerd.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "sys/proc.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PAGE 200
+
+HANDLER(rpc_vm_list)
+{
+	struct bangerd *d = request->d;
+	const cJSON *names = json_get(request->params, "names");
+	int64_t offset = json_int(request->params, "offset", 0);
+	auto_json cJSON *page = cJSON_CreateObject();
+	cJSON *items = cJSON_AddArrayToObject(page, "items");
+	if (cJSON_IsArray(names)) {
+		const cJSON *name;
+		cJSON_ArrayForEach(name, names)
+		{
+			struct vm *vm =
+				vm_named(d, cJSON_IsString(name) ? name->valuestring : "", err);
+			if (!vm)
+				return -1;
+			cJSON_AddItemToArray(items, vm_to_json(vm));
+		}
+		*ret = take_ptr(&page);
+		return 0;
+	}
+	size_t from = offset > 0 ? (size_t)offset : 0;
+	for (size_t i = from; i < d->vm_count && i < from + PAGE; i++)
+		cJSON_AddItemToArray(items, vm_to_json(d->vms[i]));
+	if (from + PAGE < d->vm_count)
+		json_add_int(page, "next", (int64_t)(from + PAGE));
+	*ret = take_ptr(&page);
+	return 0;
+}
+
+HANDLER(rpc_vm_show)
+{
+	struct vm *vm = vm_named(request->d, json_str(request->params, "name", ""), err);
+	if (!vm)
+		return -1;
+	*ret = cJSON_CreateObject();
+	cJSON_AddItemToObject(*ret, "vm", vm_to_json(vm));
+	cJSON_AddItemToObject(*ret, "spec", vm_spec_to_json_full(vm->want));
+	if (vm->applied)
+		cJSON_AddItemToObject(*ret, "applied", vm_spec_to_json_full(vm->applied));
+	else
+		cJSON_AddNullToObject(*ret, "applied");
+	return 0;
+}
+
+/* A stack's VM is what its file says: whoever wants it otherwise edits the file. */
+static int check_unowned(const struct vm *vm, const char *verb, struct error *err)
+{
+	if (!vm->row.stack[0])
+		return 0;
+	return error_set(err, ERROR_CONFLICT,
+			 "vm '%s' belongs to stack '%s': to %s it, edit %s", vm->row.name,
+			 vm->row.stack, verb, vm->want->file ? vm->want->file : "its file");
+}
+
+/* --- create and set --- */
+
+static const char **assignments_of(const cJSON *params, size_t *ret_count)
+{
+	const cJSON *set = json_get(params, "set");
+	const char **list = xcalloc((size_t)cJSON_GetArraySize(set) + 2, sizeof(*list));
+	const cJSON *item;
+	*ret_count = 0;
+	cJSON_ArrayForEach(item, set)
+	{
+		if (cJSON_IsString(item))
+			list[(*ret_count)++] = item->valuestring;
+	}
+	return list;
+}
+
+HANDLER(rpc_vm_create)
+{
+	struct bangerd *d = request->d;
+	const char *name = json_str(request->params, "name", "");
+	if (!vm_name_valid(name))
+		return error_set(err, ERROR_INVALID,
+				 "'%.80s' cannot name a VM: a-z, 0-9 and '-', at most 63, beginning "
+				 "and ending with a letter or digit",
+				 name);
+	if (vm_find(d, name))
+		return error_set(err, ERROR_CONFLICT, "vm '%s' exists", name);
+	if (d->vm_count >= SPEC_VMS_MAX)
+		return error_set(err, ERROR_CONFLICT, "there are %d VMs already", SPEC_VMS_MAX);
+	size_t count;
+	auto_free const char **set = assignments_of(request->params, &count);
+	if (!json_bool(request->params, "start", true))
+		set[count++] = "state=stopped";
+	struct spec_context context = stack_context(d);
+	auto_ptr(vm_spec) spec = vm_spec_with(NULL, name, set, count, &context, err);
+	if (!spec)
+		return -1;
+	struct vm *vm = vm_create(d, "", spec, err);
+	if (!vm)
+		return -1;
+	vm->forget_on_failure = true;
+	if (vm_save(vm, err) < 0) {
+		vm_forget(vm);
+		return -1;
+	}
+	pull_forget_failures(d);
+	struct op *op = vm_begin_op(vm, "create");
+	vm_mark_now(vm);
+	converge_schedule_ttl(d);
+	*ret = cJSON_CreateObject();
+	json_add_str(*ret, "name", name);
+	json_add_str(*ret, "op", op->id);
+	return 0;
+}
+
+static int set_refusal(const struct request *request, const struct plan *plan, struct error *err)
+{
+	const struct vm_plan *vm = &plan->vms[0];
+	if (vm->kind == ACTION_REFUSE)
+		return error_set(err, ERROR_CONFLICT, "vm '%s': %s", vm->name, vm->reason);
+	if (vm->disruptive && !json_bool(request->params, "restart", false))
+		return error_set(err, ERROR_CONFLICT,
+				 "vm '%s' runs and this change would %s it: say --yes", vm->name,
+				 action_kind_name(vm->kind));
+	return 0;
+}
+
+HANDLER(rpc_vm_set)
+{
+	struct bangerd *d = request->d;
+	bool dry_run = json_bool(request->params, "dry_run", false);
+	struct vm *vm = vm_named(d, json_str(request->params, "name", ""), err);
+	if (!vm || check_unowned(vm, "change", err) < 0)
+		return -1;
+	size_t count;
+	auto_free const char **set = assignments_of(request->params, &count);
+	struct spec_context context = stack_context(d);
+	auto_ptr(vm_spec) spec = vm_spec_with(vm->want, vm->row.name, set, count, &context, err);
+	if (!spec)
+		return -1;
+	struct apply_options options = {
+		.allow_data_loss = json_bool(request->params, "allow_data_loss", false)
+	};
+	/* An unowned VM is a stack of one, without a name. */
+	auto_ptr(vm_spec) have = NULL;
+	struct plan_member member = { .name = vm->row.name, .want = spec };
+	vm_state(vm, &member.have, &have);
+	if (!vm_spec_equal(vm->want, spec))
+		member.have.exit_current = member.have.expired_current = false;
+	struct plan_options plan_options = {
+		.policy = { .can = vm_capabilities(d), .allow_data_loss = options.allow_data_loss },
+		.watched = true, /* a set does not lift a hold */
+	};
+	struct plan plan;
+	plan_stack("", &member, 1, &plan_options, &plan);
+	int failed = dry_run ? 0 : set_refusal(request, &plan, err);
+	if (failed == 0)
+		*ret = cJSON_CreateObject();
+	if (failed == 0 && !dry_run) {
+		vm_want(vm, spec);
+		vm->row.allow_data_loss = options.allow_data_loss;
+		failed = vm_save(vm, err);
+		vm_mark_now(vm);
+		converge_schedule_ttl(d);
+		if (!plan_is_empty(&plan))
+			json_add_str(*ret, "op", vm_begin_op(vm, "set")->id);
+	}
+	if (failed == 0)
+		cJSON_AddItemToObject(*ret, "plan", plan_page_to_json(&plan, 0));
+	plan_clear(&plan);
+	return failed;
+}
+
+/* --- start, stop, restart, kill, delete, prune --- */
+
+static void lift_marks(struct vm *vm)
+{
+	vm->row.hold = HOLD_NONE;
+	free(vm->row.exit_reason);
+	vm->row.exit_reason = NULL;
+	if (vm->row.expired_revision) {
+		vm->row.expired_revision = 0;
+		vm->row.created_ms = clock_wall_ms(); /* its time begins anew */
+		converge_schedule_ttl(vm->d);
+	}
+}
+
+static int want_state(struct vm *vm, enum vm_state_wanted state, struct error *err)
+{
+	if (vm->want->state == state)
+		return 0;
+	if (check_unowned(vm, state == STATE_RUNNING ? "start" : "stop", err) < 0)
+		return -1;
+	auto_ptr(vm_spec) spec = vm_spec_copy(vm->want);
+	spec->state = state;
+	vm_want(vm, spec);
+	return 0;
+}
+
+static const struct op *start_one(struct request *request, struct vm *vm, struct error *err)
+{
+	(void)request;
+	if (vm->row.deleting) {
+		error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
+		return NULL;
+	}
+	if (want_state(vm, STATE_RUNNING, err) < 0)
+		return NULL;
+	lift_marks(vm);
+	if (vm_save(vm, err) < 0)
+		return NULL;
+	pull_forget_failures(vm->d);
+	vm_mark_now(vm);
+	return vm->pid && vm->ready && !vm->job ? NULL : vm_begin_op(vm, "start");
+}
+
+HANDLER(rpc_vm_start)
+{
+	(void)err;
+	*ret = each_name(request, start_one);
+	return 0;
+}
+
+static const struct op *stop_one(struct request *request, struct vm *vm, struct error *err)
+{
+	(void)request;
+	if (vm->row.deleting) {
+		error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
+		return NULL;
+	}
+	vm->row.hold = HOLD_STOP;
+	if (vm_save(vm, err) < 0)
+		return NULL;
+	/* A start that is under way is given up at its next step. */
+	if (vm->job && vm->job->kind != ACTION_STOP)
+		atomic_store(&vm->job->cancel, true);
+	op_finish(vm->d, vm->op, NULL);
+	vm->op = NULL;
+	vm_mark_now(vm);
+	return vm->pid || vm->job ? vm_begin_op(vm, "stop") : NULL;
+}
+
+HANDLER(rpc_vm_stop)
+{
+	(void)err;
+	*ret = each_name(request, stop_one);
+	return 0;
+}
+
+static const struct op *restart_one(struct request *request, struct vm *vm, struct error *err)
+{
+	const struct op *op = start_one(request, vm, err);
+	if (err->code != ERROR_NONE)
+		return NULL;
+	if (vm->pid)
+		vm->restart_asked = true;
+	return op ? op : vm_begin_op(vm, "restart");
+}
+
+HANDLER(rpc_vm_restart)
+{
+	(void)err;
+	*ret = each_name(request, restart_one);
+	return 0;
+}
+
+static int signal_number(const char *name)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} signals[] = { { "KILL", SIGKILL }, { "TERM", SIGTERM }, { "INT", SIGINT },
+			{ "HUP", SIGHUP },   { "QUIT", SIGQUIT }, { "ABRT", SIGABRT } };
+	if (!strncmp(name, "SIG", 3))
+		name += 3;
+	for (size_t i = 0; i < ARRAY_COUNT(signals); i++)
+		if (!strcmp(name, signals[i].name))
+			return signals[i].number;
+	return -1;
+}
+
+static const struct op *kill_one(struct request *request, struct vm *vm, struct error *err)
+{
+	const char *name = json_str(request->params, "signal", "KILL");
+	int number = signal_number(name);
+	if (number < 0) {
+		error_set(err, ERROR_INVALID,
+			  "'%.20s' is no signal for a VM: KILL, TERM, INT, HUP, QUIT or ABRT", name);
+		return NULL;
+	}
+	if (!vm->pid) {
+		error_set(err, ERROR_CONFLICT, "vm '%s' is not running", vm->row.name);
+		return NULL;
+	}
+	vm->row.hold = HOLD_KILL;
+	if (vm_save(vm, err) < 0)
+		return NULL;
+	op_finish(vm->d, vm->op, NULL);
+	vm->op = NULL;
+	const struct op *op = vm_begin_op(vm, "kill");
+	proc_signal(vm->pidfd, number);
+	return op;
+}
+
+HANDLER(rpc_vm_kill)
+{
+	(void)err;
+	*ret = each_name(request, kill_one);
+	return 0;
+}
+
+static const struct op *delete_vm(struct vm *vm, struct error *err)
+{
+	if (vm->want->protect || (vm->applied && vm->applied->protect)) {
+		error_set(err, ERROR_CONFLICT, "vm '%s' is protected: banger set %s protect=false first",
+			  vm->row.name, vm->row.name);
+		return NULL;
+	}
+	vm->row.deleting = true;
+	if (vm_save(vm, err) < 0)
+		return NULL;
+	op_finish(vm->d, vm->op, NULL);
+	vm->op = NULL;
+	vm_mark_now(vm);
+	return vm_begin_op(vm, "delete");
+}
+
+static const struct op *delete_one(struct request *request, struct vm *vm, struct error *err)
+{
+	(void)request;
+	if (check_unowned(vm, "delete", err) < 0)
+		return NULL;
+	return delete_vm(vm, err);
+}
+
+HANDLER(rpc_vm_delete)
+{
+	(void)err;
+	*ret = each_name(request, delete_one);
+	return 0;
+}
+
+HANDLER(rpc_vm_prune)
+{
+	(void)err;
+	struct bangerd *d = request->d;
+	*ret = cJSON_CreateObject();
+	cJSON *items = cJSON_AddArrayToObject(*ret, "items");
+	for (size_t i = 0; i < d->vm_count; i++) {
+		struct vm *vm = d->vms[i];
+		struct error bad = { 0 };
+		if (vm->row.stack[0] || vm->pid || vm->job || vm->row.deleting)
+			continue;
+		const struct op *op = delete_vm(vm, &bad);
+		cJSON *item = cJSON_CreateObject();
+		json_add_str(item, "name", vm->row.name);
+		if (op)
+			json_add_str(item, "op", op->id);
+		else
+			cJSON_AddItemToObject(item, "error", error_to_json(&bad));
+		cJSON_AddItemToArray(items, item);
+	}
+	return 0;
+}

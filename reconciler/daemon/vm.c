@@ -1,0 +1,248 @@
+/* A VM in memory. The row is intent and identity; everything about the process was seen on the
+ * host. */
+#include "daemon/bangerd.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "exec/handles.h"
+#include "sys/proc.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+
+static struct vm_spec *spec_from_text(const char *text, struct error *err)
+{
+	auto_json cJSON *json = json_parse(text, strlen(text), err);
+	return json ? vm_spec_from_json(json, err) : NULL;
+}
+
+static char *spec_to_text(const struct vm_spec *spec)
+{
+	auto_json cJSON *json = vm_spec_to_json(spec);
+	return json_print(json);
+}
+
+static size_t vm_position(const struct bangerd *d, const char *name, bool *ret_found)
+{
+	size_t low = 0, high = d->vm_count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = strcmp(d->vms[middle]->row.name, name);
+		if (order == 0) {
+			*ret_found = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*ret_found = false;
+	return low;
+}
+
+struct vm *vm_find(struct bangerd *d, const char *name)
+{
+	bool found;
+	size_t at = vm_position(d, name, &found);
+	return found ? d->vms[at] : NULL;
+}
+
+struct vm *vm_find_id(struct bangerd *d, const char *id)
+{
+	for (size_t i = 0; i < d->vm_count; i++)
+		if (!strcmp(d->vms[i]->row.id, id))
+			return d->vms[i];
+	return NULL;
+}
+
+static void vm_insert(struct bangerd *d, struct vm *vm)
+{
+	bool found;
+	size_t at = vm_position(d, vm->row.name, &found);
+	if (found)
+		BUG("two VMs called '%s'", vm->row.name);
+	if (d->vm_count == d->vm_room) {
+		d->vm_room = d->vm_room ? d->vm_room * 2 : 64;
+		d->vms = xreallocarray(d->vms, d->vm_room, sizeof(*d->vms));
+	}
+	memmove(&d->vms[at + 1], &d->vms[at], (d->vm_count++ - at) * sizeof(*d->vms));
+	d->vms[at] = vm;
+}
+
+static struct vm *vm_blank(struct bangerd *d)
+{
+	struct vm *vm = xcalloc(1, sizeof(*vm));
+	vm->d = d;
+	vm->pidfd = vm->dirfd = -1;
+	vm->monitor.fd = vm->agent.fd = vm->console_link.fd = vm->console.log_fd = -1;
+	return vm;
+}
+
+struct vm *vm_new(struct bangerd *d, struct store_vm *row, struct error *err)
+{
+	struct vm *vm = vm_blank(d);
+	vm->row = *row;
+	*row = (struct store_vm){ 0 };
+	vm->want = spec_from_text(vm->row.spec, err);
+	if (vm->want && vm->row.applied)
+		vm->applied = spec_from_text(vm->row.applied, err);
+	if (!vm->want || (vm->row.applied && !vm->applied)) {
+		error_wrap(err, "vm '%s': its stored spec", vm->row.name);
+		vm_free(vm);
+		return NULL;
+	}
+	vm_insert(d, vm);
+	return vm;
+}
+
+static int fresh_id(struct bangerd *d, char id[VM_ID_LEN + 1], struct error *err)
+{
+	do {
+		uint64_t random;
+		if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+			return error_sys(err, "cannot get random bytes");
+		snprintf(id, VM_ID_LEN + 1, "%010llx",
+			 (unsigned long long)(random & 0xffffffffffULL));
+	} while (vm_find_id(d, id));
+	return 0;
+}
+
+struct vm *vm_create(struct bangerd *d, const char *stack, const struct vm_spec *spec,
+		     struct error *err)
+{
+	struct vm *vm = vm_blank(d);
+	if (fresh_id(d, vm->row.id, err) < 0) {
+		free(vm);
+		return NULL;
+	}
+	vm->row.name = xstrdup(spec->name);
+	vm->row.stack = xstrdup(stack);
+	vm->row.created_ms = clock_wall_ms();
+	vm_want(vm, spec);
+	vm_insert(d, vm);
+	return vm;
+}
+
+void vm_want(struct vm *vm, const struct vm_spec *spec)
+{
+	bool same = vm->want && vm_spec_equal(vm->want, spec);
+	struct vm_spec *copy = vm_spec_copy(spec);
+	char *text = spec_to_text(copy);
+	if (!same) {
+		vm->row.revision++;
+		vm->row.allow_data_loss = false;
+	}
+	vm_spec_free(vm->want);
+	free(vm->row.spec);
+	vm->want = copy;
+	vm->row.spec = text;
+}
+
+int vm_save(struct vm *vm, struct error *err)
+{
+	return store_vm_put(vm->d->store, &vm->row, err);
+}
+
+void vm_free(struct vm *vm)
+{
+	if (!vm)
+		return;
+	vm_not_running(vm);
+	loop_timer_free(vm->retry);
+	loop_timer_free(vm->ready_timer);
+	store_vm_clear(&vm->row);
+	vm_spec_free(vm->want);
+	vm_spec_free(vm->applied);
+	free(vm);
+}
+
+void vm_forget(struct vm *vm)
+{
+	struct bangerd *d = vm->d;
+	struct error err = { 0 };
+	if (store_vm_remove(d->store, vm->row.id, &err) < 0)
+		log_error(vm->row.name, "cannot forget it: %s", err.text);
+	bool found;
+	size_t at = vm_position(d, vm->row.name, &found);
+	if (found)
+		memmove(&d->vms[at], &d->vms[at + 1], (--d->vm_count - at) * sizeof(*d->vms));
+	vm_free(vm);
+}
+
+/* What the VM is made of: the records, corrected by what its process shows. */
+static struct vm_spec *have_spec(const struct vm *vm)
+{
+	if (!vm->pid || !vm->applied || !vm->seen_vcpus ||
+	    (vm->seen_vcpus == vm->applied->vcpus && vm->seen_memory == vm->applied->memory))
+		return NULL;
+	struct vm_spec *have = vm_spec_copy(vm->applied);
+	have->vcpus = vm->seen_vcpus;
+	have->memory = vm->seen_memory;
+	return have;
+}
+
+void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **ret_have)
+{
+	*ret_have = have_spec(vm);
+	*ret = (struct plan_vm_state){
+		.exists = true,
+		.disks_made = vm->row.image_digest != NULL,
+		.running = vm->pid != 0,
+		.have = *ret_have ? *ret_have : vm->applied,
+		.stack = vm->row.stack,
+		.hold = (enum hold_kind)vm->row.hold,
+		.exit = vm->row.exit_reason ? exit_reason_parse(vm->row.exit_reason) : EXIT_NONE,
+		.exit_current = vm->row.exit_reason && vm->row.exit_revision == vm->row.revision,
+		.expired = vm->row.expired_revision != 0,
+		.expired_current = vm->row.expired_revision == vm->row.revision,
+		.image_outdated = vm->reimage_asked,
+	};
+}
+
+/* The pidfd is readable: the process ended. What it said last is read before the judgement. */
+static void vm_is_gone(void *data, uint32_t events)
+{
+	struct vm *vm = data;
+	(void)events;
+	links_drain_monitor(vm);
+	vm_exited(vm);
+}
+
+void vm_running(struct vm *vm, pid_t pid, int pidfd, uint64_t start_ticks, int64_t started_ms)
+{
+	vm_not_running(vm);
+	struct error err = { 0 };
+	auto_free char *dir = xasprintf("%s/%s", vm->d->vms_dir, vm->row.id);
+	vm->pid = pid;
+	vm->pidfd = pidfd;
+	vm->start_ticks = start_ticks;
+	vm->started_ms = started_ms;
+	vm->exit_hint = EXIT_UNKNOWN;
+	vm->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (vm->dirfd < 0)
+		log_warn(vm->row.name, "cannot open '%s': %s", dir, strerror(errno));
+	vm->gone_watch = loop_watch(vm->d->loop, vm->pidfd, EPOLLIN, vm_is_gone, vm, &err);
+	if (!vm->gone_watch)
+		log_error(vm->row.name, "cannot watch its process: %s", err.text);
+	links_open(vm);
+}
+
+void vm_not_running(struct vm *vm)
+{
+	links_close(vm);
+	loop_unwatch(vm->gone_watch);
+	vm->gone_watch = NULL;
+	cleanup_close(&vm->pidfd);
+	cleanup_close(&vm->dirfd);
+	vm->pidfd = vm->dirfd = -1;
+	vm->pid = 0;
+	vm->seen_vcpus = 0;
+	vm->seen_memory = 0;
+	vm->ready = false;
+	vm->started_ms = 0;
+	if (vm->ready_timer)
+		loop_timer_stop(vm->ready_timer);
+}

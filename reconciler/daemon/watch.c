@@ -1,0 +1,319 @@
+/* Watched directories: standing stacks.
+ *
+ * Theory of operation: an event on the directory leads to a scan; what the scan wants made or
+ * changed is written down at once. What is absent goes another way: it needs a scan that is
+ * complete, QUIET_MS without an event, a second, fresh scan that is complete too, and the guard of
+ * plan_stack(). Whenever deletions are held back the log says why, once. */
+#include "daemon/bangerd.h"
+#include "base/log.h"
+
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define QUIET_MS 2000
+
+struct watch {
+	struct watch *next;
+	struct bangerd *d;
+	char *path, *stack;
+	struct source_dir *dir;
+	struct loop_watch *events;
+	struct loop_timer *quiet;
+	bool complete;
+	char *reason;  /* why nothing is deleted; NULL: nothing is held back */
+	char *said;    /* the last reason that was logged */
+	cJSON *faults; /* array */
+};
+
+static void watch_free(struct watch *watch)
+{
+	loop_unwatch(watch->events);
+	loop_timer_free(watch->quiet);
+	source_dir_free(watch->dir);
+	cJSON_Delete(watch->faults);
+	free(watch->path);
+	free(watch->stack);
+	free(watch->reason);
+	free(watch->said);
+	free(watch);
+}
+
+static void say(struct watch *watch, const char *reason)
+{
+	free(watch->reason);
+	watch->reason = xstrdup(reason);
+	if (reason && (!watch->said || strcmp(watch->said, reason))) {
+		log_warn(NULL, "stack '%s': nothing is deleted: %s", watch->stack, reason);
+		free(watch->said);
+		watch->said = xstrdup(reason);
+	}
+	if (!reason) {
+		free(watch->said);
+		watch->said = NULL;
+	}
+}
+
+static void keep_faults(struct watch *watch, const struct fault_vec *faults)
+{
+	bool changed = (size_t)cJSON_GetArraySize(watch->faults) != faults->count;
+	cJSON *list = cJSON_CreateArray();
+	for (size_t i = 0; i < faults->count; i++)
+		cJSON_AddItemToArray(list, fault_to_json(&faults->at[i]));
+	if (!changed)
+		changed = !cJSON_Compare(list, watch->faults, true);
+	cJSON_Delete(watch->faults);
+	watch->faults = list;
+	for (size_t i = 0; changed && i < faults->count; i++) {
+		auto_free char *text = fault_format(&faults->at[i]);
+		log_warn(NULL, "%s", text);
+	}
+}
+
+/* Does the complete result lack a VM of this stack? */
+static bool lacks_some(struct watch *watch, const struct source_result *result)
+{
+	size_t at = 0;
+	for (size_t i = 0; i < watch->d->vm_count; i++) {
+		const struct vm *vm = watch->d->vms[i];
+		if (vm->row.deleting || strcmp(vm->row.stack, watch->stack))
+			continue;
+		while (at < result->count && strcmp(result->vms[at]->name, vm->row.name) < 0)
+			at++;
+		if (at == result->count || strcmp(result->vms[at]->name, vm->row.name))
+			return true;
+	}
+	return false;
+}
+
+static void log_refusals(struct watch *watch, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct vm_plan *vm = &plan->vms[i];
+		if (vm->kind == ACTION_REFUSE)
+			log_warn(vm->name, "stack '%s': refused: %s", watch->stack, vm->reason);
+		else if (vm->kind == ACTION_ADOPT)
+			log_warn(vm->name, "stack '%s': a VM of this name exists and has no owner, run "
+					   "banger apply -f %s --adopt",
+				 watch->stack, watch->path);
+	}
+}
+
+/* Unowned VMs of the same name stay unowned: a watch never adopts by itself. */
+static void drop_adoptions(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->vms[i].kind == ACTION_ADOPT)
+			plan->vms[i].kind = ACTION_REFUSE;
+}
+
+static void act(struct watch *watch, const struct source_result *result, bool deleting)
+{
+	struct error err = { 0 };
+	struct apply_options options = { .watched = true, .prune = deleting };
+	struct stack_plan plan;
+	if (stack_plan_make(watch->d, watch->stack, watch->path,
+			    (const struct vm_spec *const *)result->vms, result->count, deleting,
+			    &options, &plan, &err) < 0) {
+		log_error(NULL, "stack '%s': %s", watch->stack, err.text);
+		return;
+	}
+	log_refusals(watch, &plan.plan);
+	drop_adoptions(&plan.plan);
+	if (deleting)
+		say(watch, plan.plan.guard[0] ? plan.plan.guard : NULL);
+	if (stack_plan_commit(watch->d, watch->stack, watch->path, &plan, &options, NULL, &err) < 0)
+		log_error(NULL, "stack '%s': %s", watch->stack, err.text);
+	stack_plan_clear(&plan);
+}
+
+/* One look; final: the quiet time is over, so a deletion may follow. */
+static void look(struct watch *watch, bool final)
+{
+	struct source_result result;
+	source_dir_scan(watch->dir, &result);
+	watch->complete = result.complete;
+	keep_faults(watch, &result.faults);
+	if (!result.complete)
+		say(watch, result.incomplete_reason);
+	act(watch, &result, false);
+	bool lacks = lacks_some(watch, &result);
+	if (result.complete && lacks && final)
+		act(watch, &result, true);
+	else if (result.complete && lacks)
+		loop_timer_set(watch->quiet, QUIET_MS);
+	else if (result.complete)
+		say(watch, NULL);
+	source_result_clear(&result);
+}
+
+static void directory_changed(void *data, uint32_t events)
+{
+	struct watch *watch = data;
+	(void)events;
+	if (!source_dir_drain(watch->dir))
+		return;
+	loop_timer_stop(watch->quiet);
+	look(watch, false);
+}
+
+static void quiet_is_over(void *data)
+{
+	struct watch *watch = data;
+	/* An event may be waiting in the queue, unread: then it was not quiet. */
+	look(watch, !source_dir_drain(watch->dir));
+}
+
+static struct watch *watch_find(struct bangerd *d, const char *path_or_stack)
+{
+	for (struct watch *watch = d->watches; watch; watch = watch->next)
+		if (!strcmp(watch->path, path_or_stack) || !strcmp(watch->stack, path_or_stack))
+			return watch;
+	return NULL;
+}
+
+/* stack NULL: what the directory says. */
+static struct watch *watch_open(struct bangerd *d, const char *path, const char *stack,
+				struct error *err)
+{
+	struct spec_context context = stack_context(d);
+	struct watch *watch = xcalloc(1, sizeof(*watch));
+	watch->d = d;
+	watch->path = xstrdup(path);
+	watch->faults = cJSON_CreateArray();
+	watch->quiet = loop_timer_new(d->loop, quiet_is_over, watch);
+	watch->dir = source_dir_new(path, &context, err);
+	if (watch->dir)
+		watch->events = loop_watch(d->loop, source_dir_fd(watch->dir), EPOLLIN,
+					   directory_changed, watch, err);
+	if (!watch->events) {
+		watch_free(watch);
+		return NULL;
+	}
+	if (stack) {
+		watch->stack = xstrdup(stack);
+		return watch;
+	}
+	struct source_result result;
+	source_dir_scan(watch->dir, &result);
+	watch->stack = xstrdup(result.stack);
+	source_result_clear(&result);
+	return watch;
+}
+
+int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_stack,
+	      struct error *err)
+{
+	if (path[0] != '/')
+		return error_set(err, ERROR_INVALID, "'%s' is not an absolute path", path);
+	struct watch *known = watch_find(d, path);
+	if (known) {
+		*ret_stack = xstrdup(known->stack);
+		look(known, false);
+		return 0;
+	}
+	struct watch *watch = watch_open(d, path, NULL, err);
+	if (!watch)
+		return -1;
+	const struct store_stack *stack = stack_find(d, watch->stack);
+	int failed = 0;
+	if (stack && strcmp(stack->source, path) && !take_over)
+		failed = error_set(err, ERROR_CONFLICT,
+				   "stack '%s' comes from '%s': name this one otherwise (stack:), or "
+				   "move the stack here with --take-over",
+				   watch->stack, stack->source);
+	if (failed == 0)
+		failed = stack_put(d, watch->stack, path, true, err);
+	if (failed < 0) {
+		watch_free(watch);
+		return -1;
+	}
+	watch->next = d->watches;
+	d->watches = watch;
+	*ret_stack = xstrdup(watch->stack);
+	log_info(NULL, "watching '%s' as stack '%s'", path, watch->stack);
+	look(watch, false);
+	return 0;
+}
+
+/* The VMs stay and are nobody's now. */
+static int disown(struct bangerd *d, const char *stack, size_t *ret_vms, struct error *err)
+{
+	*ret_vms = 0;
+	for (size_t i = 0; i < d->vm_count; i++) {
+		struct vm *vm = d->vms[i];
+		if (strcmp(vm->row.stack, stack))
+			continue;
+		free(vm->row.stack);
+		vm->row.stack = xstrdup("");
+		if (vm_save(vm, err) < 0)
+			return -1;
+		++*ret_vms;
+	}
+	return 0;
+}
+
+int watch_remove(struct bangerd *d, const char *path_or_stack, size_t *ret_vms, struct error *err)
+{
+	struct watch *watch = watch_find(d, path_or_stack);
+	if (!watch)
+		return error_set(err, ERROR_NOT_FOUND,
+				 "'%s' is not watched, see banger watch --list", path_or_stack);
+	if (disown(d, watch->stack, ret_vms, err) < 0 || stack_remove(d, watch->stack, err) < 0)
+		return -1;
+	struct watch **at = &d->watches;
+	while (*at != watch)
+		at = &(*at)->next;
+	*at = watch->next;
+	log_info(NULL, "no longer watching '%s'", watch->path);
+	watch_free(watch);
+	return 0;
+}
+
+cJSON *watch_list(struct bangerd *d)
+{
+	cJSON *items = cJSON_CreateArray();
+	for (struct watch *watch = d->watches; watch; watch = watch->next) {
+		cJSON *item = cJSON_CreateObject();
+		json_add_str(item, "stack", watch->stack);
+		json_add_str(item, "path", watch->path);
+		json_add_int(item, "vms", (int64_t)stack_size(d, watch->stack));
+		json_add_bool(item, "complete", watch->complete);
+		json_add_str(item, "reason", watch->reason);
+		cJSON_AddItemToObject(item, "faults", cJSON_Duplicate(watch->faults, true));
+		cJSON_AddItemToArray(items, item);
+	}
+	return items;
+}
+
+int watch_resume(struct bangerd *d, struct error *err)
+{
+	for (size_t i = 0; i < d->stacks.count; i++) {
+		const struct store_stack *stack = &d->stacks.at[i];
+		if (!stack->watched)
+			continue;
+		struct watch *watch = watch_open(d, stack->source, stack->name, err);
+		if (!watch)
+			return -1;
+		watch->next = d->watches;
+		d->watches = watch;
+		look(watch, false);
+	}
+	return 0;
+}
+
+void watch_resync(struct bangerd *d)
+{
+	for (struct watch *watch = d->watches; watch; watch = watch->next)
+		if (!loop_timer_is_set(watch->quiet))
+			look(watch, false);
+}
+
+void watches_free(struct bangerd *d)
+{
+	while (d->watches) {
+		struct watch *next = d->watches->next;
+		watch_free(d->watches);
+		d->watches = next;
+	}
+}

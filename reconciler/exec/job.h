@@ -1,0 +1,93 @@
+/* exec/job.h - one action on one VM: a copy of all it needs goes in, a result comes out.
+ *
+ * The loop thread fills the input half, a worker runs job_run(), the loop thread reads the output
+ * half. While it runs the job is the worker's alone, but for `cancel` and the progress slot. */
+#ifndef EXEC_JOB_H
+#define EXEC_JOB_H
+
+#include "driver/driver.h"
+#include "exec/pool.h"
+#include "image/image.h"
+#include "plan/plan.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What is the same for every job of this process; made once, never changed. */
+struct host {
+	const char *state;      /* paths.state */
+	const char *cache;
+	const char *vms_dir;    /* <state>/vms */
+	const char *agent_cpio; /* <share>/agent.cpio */
+	const char *client_key; /* banger's public key line */
+	const char *identity;   /* path of its private half */
+	struct image_store images;
+	const struct hv_driver *hv;
+	unsigned stop_timeout_ms; /* how long a guest may take to power off */
+};
+
+struct job {
+	struct work work;
+	const struct host *host;
+	void *owner; /* the daemon's, untouched here */
+
+	/* in */
+	enum action_kind kind;
+	bool kill_now;            /* stop without asking the guest (delete, data is going anyway) */
+	bool remake_work_disk;    /* its shrinking was allowed */
+	char id[16];
+	char name[VM_NAME_MAX + 1];
+	struct vm_spec *want;     /* owned; NULL for DELETE */
+	struct vm_spec *have;     /* owned; NULL when never made */
+	bool disks_made;          /* a creation succeeded before: undo must not take its disks */
+	char *address;            /* owned; NULL: pick one */
+	char **taken_addresses;   /* owned, NULL-terminated: of other VMs */
+	char *image_digest;       /* owned; pinned, NULL: by name */
+	int pidfd;                /* owned; of the running hypervisor, -1 */
+
+	/* in and out */
+	_Atomic bool cancel;
+	pthread_mutex_t progress_lock;
+	char stage[32], detail[128];
+	struct loop *loop;
+	void (*on_progress)(struct job *job); /* loop thread, after stage or detail changed */
+	_Atomic bool progress_posted;
+
+	/* out */
+	struct error err;         /* code ERROR_NONE: success */
+	pid_t started_pid;        /* 0: none was started */
+	int started_pidfd;        /* owned; -1 */
+	uint64_t started_ticks;
+	enum accel accel;
+	char image_digest_used[65];
+	char kernel_digest_used[65];
+	bool stopped;             /* the hypervisor that ran is gone now */
+
+	/* the steps' own */
+	int dirfd;
+	char *dir;
+};
+
+struct job *job_new(const struct host *host, enum action_kind kind, const char *id,
+		    const char *name);
+void job_free(struct job *job);
+void job_run(struct job *job); /* worker thread */
+/* Worker: says what it is doing; shown to whoever waits. */
+void job_stage(struct job *job, const char *stage, const char *detail);
+/* Loop: copies the progress slot. */
+void job_progress(struct job *job, char stage[32], char detail[128]);
+
+/* --- steps --- */
+struct step {
+	const char *name;
+	int (*run)(struct job *job, struct error *err);
+	void (*undo)(struct job *job); /* NULL: nothing to take back */
+};
+/* Each is idempotent. Ends with name NULL. */
+extern const struct step steps_create[], steps_start[], steps_stop[], steps_reimage[],
+	steps_delete[], steps_live[], steps_resize[];
+
+/* Runs one array after another; on failure unwinds all that was done, newest first. */
+int steps_run(struct job *job, const struct step *const *lists, size_t count, struct error *err);
+
+#endif
