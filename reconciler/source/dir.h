@@ -7,7 +7,10 @@
  *
  * Files are *.yaml and *.yml, not recursive; dotfiles, editor backups (~, #x#, .swp) and temporary
  * names are skipped; symlinks are followed (Kubernetes' ..data switch). A file is "being written"
- * when inotify said MODIFY without CLOSE_WRITE yet, or when a read lease cannot be had on it. */
+ * when inotify said MODIFY without CLOSE_WRITE yet, or when a read lease cannot be had on it.
+ * Of a file that vanished the VMs leave the union in the next complete result; until then they
+ * stay, unless another file has them now (a rename). A valid file without `vms` says nothing and
+ * counts as broken: only `vms: {}` says "none". */
 #ifndef SOURCE_DIR_H
 #define SOURCE_DIR_H
 
@@ -18,13 +21,15 @@ struct source_dir;
 #define SOURCE_FILES_MAX 10000
 
 struct source_result {
-	struct spec_set set; /* union of the last good versions; owned copies of nothing: specs are
-			      * borrowed from the source_dir until its next scan or free */
-	const struct vm_spec **vms; /* the same, sorted by name; array owned */
+	/* The union of what is in force, sorted by name; array owned, specs borrowed from the
+	 * source_dir until its next scan or free. */
+	const struct vm_spec **vms;
 	size_t count;
-	char *stack;		 /* `stack:` or the directory's name; owned */
+	/* `stack:` or the directory's name; owned. While incomplete: the last complete scan's. */
+	char *stack;
 	bool complete;		 /* everything was read and valid: absence of a VM means "gone" */
 	char *incomplete_reason; /* "web.yaml is not valid" …, NULL when complete; owned */
+	char *unwatched; /* why changes may go unseen until the next resync, or NULL; owned */
 	struct fault_vec faults; /* of broken files, unchanged since last scan included; owned */
 	uint64_t revision; /* equal when nothing the set says has changed since the last scan */
 };
