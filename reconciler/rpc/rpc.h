@@ -32,9 +32,17 @@ struct rpc_frames {
  * (too long, not JSON) and the connection must end. */
 int rpc_frames_next(struct rpc_frames *frames, cJSON **ret, struct error *err);
 void rpc_frame_add(struct buf *out, const cJSON *message); /* BUG() above RPC_FRAME_MAX */
+/* The same for what a guest or a user can make long: ERROR_INVALID, and out is as it was. */
+int rpc_frame_try(struct buf *out, const cJSON *message, struct error *err);
 
-/* Reads what is there into frames; received descriptors are appended to fds (CLOEXEC), those
- * beyond RPC_FDS_MAX closed. 0 more may come, 1 end of file, -1 error. Non-blocking or blocking. */
+/* --- the daemon's replies --- */
+/* result is taken; NULL: {}. One that is too long for a frame becomes an error reply. */
+void rpc_reply(struct buf *out, int64_t id, cJSON *result);
+void rpc_reply_error(struct buf *out, int64_t id, const struct error *failure);
+
+/* Reads once, at most 64 KiB, into frames; rpc_frames_next() until 0 is due before the next read.
+ * Received descriptors are appended to fds[RPC_FDS_MAX] (CLOEXEC), those beyond closed. 0 more may
+ * come, 1 end of file, -1 error. Non-blocking or blocking. */
 int rpc_receive(int socket, struct rpc_frames *frames, int *fds, size_t *fd_count,
 		struct error *err);
 
@@ -42,8 +50,10 @@ int rpc_receive(int socket, struct rpc_frames *frames, int *fds, size_t *fd_coun
 struct rpc_client;
 struct rpc_client *rpc_client_new(int socket); /* takes the descriptor */
 void rpc_client_free(struct rpc_client *client);
-/* params is borrowed, may be NULL. *ret is the result object, caller's. An error reply becomes err.
- * timeout_ms 0: none. */
+DEFINE_CLEANUP(rpc_client, rpc_client_free)
+/* params is borrowed, may be NULL; so are fds. *ret is the result object, caller's. An error reply
+ * becomes err. timeout_ms 0: none. ERROR_UNAVAILABLE: the connection is of no more use. After
+ * ERROR_TIMEOUT it usually still is. */
 int rpc_call(struct rpc_client *client, const char *method, const cJSON *params, const int *fds,
 	     size_t fd_count, uint64_t timeout_ms, cJSON **ret, struct error *err);
 
@@ -55,5 +65,6 @@ struct rpc_method {
 };
 extern const struct rpc_method rpc_methods[];
 extern const size_t rpc_method_count;
+const struct rpc_method *rpc_method_find(const char *name); /* NULL: no such method */
 
 #endif

@@ -1,0 +1,46 @@
+/* The methods, as METHODS.md has them: a unit test compares the names. */
+#include "base/vec.h"
+#include "rpc/rpc.h"
+
+#include <string.h>
+
+#define OPTIONS "[prune], [prune_all], [adopt], [take_over], [allow_data_loss], [update_images]"
+
+const struct rpc_method rpc_methods[] = {
+	{ "ping", "", "who answers, and how many VMs it has" },
+	{ "shutdown", "", "end the daemon; VMs go on" },
+	{ "plan", "source, " OPTIONS ", [delete], [offset]", "what apply would do" },
+	{ "apply", "source, " OPTIONS ", [digest], yes", "make it so" },
+	{ "delete", "source, [digest], yes", "delete the VMs of a source" },
+	{ "vm.list", "[offset], [names]", "VMs and their state" },
+	{ "vm.show", "name", "one VM: state, what is wanted, what was applied" },
+	{ "vm.create", "name, [set], [start]", "a VM without a file" },
+	{ "vm.set", "name, set, [restart], [allow_data_loss], [dry_run]", "change fields of a VM" },
+	{ "vm.start", "names", "start" },
+	{ "vm.stop", "names", "shut down and hold" },
+	{ "vm.restart", "names", "shut down and start" },
+	{ "vm.kill", "names, [signal]", "signal the hypervisor" },
+	{ "vm.delete", "names", "delete with disks" },
+	{ "vm.prune", "", "delete every unowned VM that is not running" },
+	{ "vm.logs", "name, [tail], [offset]", "console text" },
+	{ "vm.ssh", "name", "what ssh needs to get in" },
+	{ "op.list", "[offset]", "operations, running and recent" },
+	{ "op.wait", "id or ids, seen, timeout_ms", "wait until an operation moves on" },
+	{ "image.list", "", "images here and in the catalog" },
+	{ "image.show", "name", "one image" },
+	{ "image.pull", "name, [force]", "fetch an image" },
+	{ "image.delete", "name", "delete an unused image" },
+	{ "watch.add", "path, [take_over]", "keep a directory applied" },
+	{ "watch.list", "", "watched directories and their faults" },
+	{ "watch.remove", "path", "stop watching; VMs stay, unowned" },
+	{ "doctor", "", "check this host" },
+};
+const size_t rpc_method_count = ARRAY_COUNT(rpc_methods);
+
+const struct rpc_method *rpc_method_find(const char *name)
+{
+	for (size_t i = 0; i < rpc_method_count; i++)
+		if (!strcmp(rpc_methods[i].name, name))
+			return &rpc_methods[i];
+	return NULL;
+}
