@@ -49,6 +49,10 @@ struct spec_context {
 	/* Reads a small file for ssh_keys paths; NULL: plain reading. Returns malloc'ed text. */
 	char *(*read_file)(void *cookie, const char *path, struct error *err);
 	void *cookie;
+	/* Absolute; what "~/" stands for. NULL: $HOME, and refused when that is not absolute. */
+	const char *home;
+	/* Of vm_spec_with() only: relative paths are below it; NULL: refused. */
+	const char *directory;
 };
 
 struct spec_set {
@@ -65,7 +69,10 @@ int spec_load(const struct spec_source *sources, size_t count, const struct spec
 	      struct spec_set *ret, struct fault_vec *faults);
 
 /* For `set KEY=VALUE` and the flags of `create`: applies text values to a copy of base (NULL: the
- * defaults), by the same table, bounds and messages. NULL with err on the first bad one. */
+ * defaults), by the same table, bounds and messages. NULL with err on the first bad one.
+ * A list is replaced by all that this call gives, "ports=8080:80,9090:90" or the key several times;
+ * "ports=" empties it. labels=a=b,c=d; files=./motd:/etc/motd; a value that begins with [ or { is
+ * YAML: ready={probe: tcp:80, timeout: 60s}. */
 struct vm_spec *vm_spec_with(const struct vm_spec *base, const char *name,
 			     const char *const *assignments, size_t count,
 			     const struct spec_context *context, struct error *err);
