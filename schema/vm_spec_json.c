@@ -1,0 +1,77 @@
+/* JSON is the YAML of a VM in other brackets: each field writes itself, and reading goes through
+ * the reader of files. */
+#include "schema/kind.h"
+
+#include "base/json.h"
+
+#include <string.h>
+
+static cJSON *to_json(const struct vm_spec *spec, bool full)
+{
+	struct vm_spec fallback;
+	cJSON *object = cJSON_CreateObject();
+	fields_fallback(&fallback);
+	json_add_str(object, "name", spec->name);
+	for (size_t i = 0; i < FIELD_COUNT; i++) {
+		const struct field *field = &vm_fields[i];
+		/* Their defaults are not the table's: they depend on the host. */
+		bool always = !strcmp(field->key, "image") || !strcmp(field->key, "memory");
+		if (full || always || !field_equal(field, spec, &fallback))
+			cJSON_AddItemToObject(object, field->key,
+					      field->kind->to_json(field, field_of(field, spec)));
+	}
+	return object;
+}
+
+struct cJSON *vm_spec_to_json(const struct vm_spec *spec)
+{
+	return to_json(spec, false);
+}
+
+struct cJSON *vm_spec_to_json_full(const struct vm_spec *spec)
+{
+	return to_json(spec, true);
+}
+
+/* Takes "name" out of the tree, which holds the fields beside it. */
+static bool take_name(struct yaml_node *root, struct vm_spec *spec, struct fault_sink *faults)
+{
+	const struct path path = {.key = "name"};
+	for (size_t i = 0; i < root->count; i++) {
+		const struct yaml_pair pair = root->pairs[i];
+		if (strcmp(pair.key->text, "name"))
+			continue;
+		if (pair.value->kind != NODE_SCALAR || pair.value->plain ||
+		    !vm_name_valid(pair.value->text))
+			break;
+		str_copy(spec->name, sizeof(spec->name), pair.value->text);
+		memmove(&root->pairs[i], &root->pairs[i + 1], (root->count - i - 1) * sizeof(pair));
+		root->count--;
+		return true;
+	}
+	fault_add(faults, 0, 0, &path, "is missing or not the name of a VM");
+	return false;
+}
+
+struct vm_spec *vm_spec_from_json(const struct cJSON *json, struct error *err)
+{
+	static const struct spec_context nothing_known = {0};
+	struct fault_vec faults = {0};
+	struct fault_sink sink = {.to = &faults, .file = ""};
+	auto_ptr(arena) arena = arena_new(4096);
+	const struct reader reader = {
+		.context = &nothing_known, .stored = true, .scratch = arena, .faults = &sink};
+	struct draft draft;
+	draft_init(&draft, &reader);
+	struct yaml_node *root = json ? yaml_from_json(json, arena, &sink) : NULL;
+	if (root && root->kind != NODE_MAP)
+		fault_add(&sink, 0, 0, NULL, "a VM must be a JSON object");
+	else if (root && take_name(root, &draft.spec, &sink))
+		draft_read(&draft, root, NULL, &reader);
+	else if (!root && !fault_any(&sink))
+		fault_add(&sink, 0, 0, NULL, "no JSON");
+	draft_settle(&draft, NULL, NULL, &reader);
+	if (faults_to_error(&faults, err) < 0)
+		return NULL;
+	return draft_finish(&draft, &reader);
+}
