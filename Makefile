@@ -1,64 +1,144 @@
-# banger: make | make demo | make test | make lint | make bench | make install
-#   DEV=1 makes warnings errors, SAN=address,undefined builds with sanitizers (into its own folder),
-#   COV=1 with coverage. Everything overridable: CC CFLAGS PREFIX DESTDIR BUILD.
+# banger.   make [DEV=1] [SAN=address,undefined] [COV=1]   builds into build/, build-san/ …
+#   make demo, demo-down   boot the VMs of examples/vms.yaml, take them away again
+#   make test              everything that must pass, on real VMs; make unit: only what needs none
+#   make lint, bench, docs, install
+# The first build of a fresh machine installs the packages it needs (scripts/deps.sh); NODEPS=1 not.
 
 VERSION    := 0.1.0
 COMMIT     := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 PREFIX     ?= /usr/local
-BUILD      ?= build$(if $(SAN),-san)$(if $(COV),-cov)
 PKG_CONFIG ?= pkg-config
-DEPS       := yaml-0.1 sqlite3 libssh libcjson libarchive
-WARN       := -Wall -Wextra -Wshadow -Wpedantic -Wstrict-prototypes -Wmissing-prototypes \
-	      -Wvla -Wpointer-arith -Wwrite-strings $(if $(DEV),-Werror)
-CFLAGS     ?= -O2 -g
-override CFLAGS   += -std=c11 -fno-common -fstack-protector-strong $(WARN) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
-	$(if $(COV),--coverage -fprofile-update=atomic)
-override CPPFLAGS += -D_GNU_SOURCE -I. -Ireconciler -MMD -MP \
-	-DBANGER_VERSION='"$(VERSION)"' -DBANGER_SHARE_DIR='"$(PREFIX)/share/banger"' \
-	$(shell $(PKG_CONFIG) --cflags $(DEPS))
-override LDFLAGS  += $(if $(SAN),-fsanitize=$(SAN)) $(if $(COV),--coverage)
-LDLIBS     := $(shell $(PKG_CONFIG) --libs $(DEPS)) -lm -pthread
+BUILD      ?= build$(if $(SAN),-san)$(if $(COV),-cov)$(if $(FAILPOINTS),-fp)
+Q          := $(if $(V),,@)
 
-LIB_SRC    := $(wildcard schema/*.c $(addprefix reconciler/,$(addsuffix /*.c,\
-	base sys plan store rpc source driver guest image exec)))
-LIB_OBJ    := $(LIB_SRC:%.c=$(BUILD)/%.o)
-DAEMON_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard reconciler/daemon/*.c))
-CLI_OBJ    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard reconciler/cli/*.c))
-AGENT_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard agent/*.c))
+DEPS       := yaml-0.1 sqlite3 libssh libcjson libarchive
+WARN       := -Wall -Wextra -Wshadow -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	      -Wpointer-arith -Wwrite-strings $(if $(DEV),-Werror)
+CFLAGS     ?= -O2 -g
+BASE_FLAGS := -std=c11 -fno-common -fstack-protector-strong
+SAN_FLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+COV_FLAGS  := $(if $(COV),--coverage -fprofile-update=atomic)
+override CPPFLAGS += -D_GNU_SOURCE -I. -Ireconciler -MMD -MP -DBANGER_VERSION='"$(VERSION)"' \
+	      -DBANGER_SHARE_DIR='"$(PREFIX)/share/banger"' $(if $(FAILPOINTS),-DBANGER_FAILPOINTS) \
+	      $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
+HOST_CFLAGS = $(BASE_FLAGS) $(WARN) $(CFLAGS) $(SAN_FLAGS) $(COV_FLAGS)
+LINK        = $(CC) $(HOST_CFLAGS) $(LDFLAGS)
+LDLIBS     := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null) -lm -pthread
+
+LAYERS     := base sys plan store rpc source driver guest image exec
+objects     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
+LIB        := $(BUILD)/libbanger.a
+LIB_OBJ    := $(call objects,schema/*.c $(LAYERS:%=reconciler/%/*.c))
+AGENT_OBJ  := $(call objects,agent/*.c)
+# The guest's own program is never sanitized: its tests on the host are.
+GUEST_OBJ  := $(patsubst %.c,$(BUILD)/guest/%.o,$(wildcard agent/*.c) $(addprefix reconciler/base/,\
+	      buf.c error.c json.c log.c mem.c units.c fs.c))
+SHARE      := $(BUILD)/share/agent.cpio $(patsubst scripts/images/%,$(BUILD)/share/images/%,\
+	      $(wildcard scripts/images/*.sh))
 UNIT       := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZ       := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH      := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/bench_*.c))
 
-all: $(BUILD)/banger $(BUILD)/bangerd
+all: $(BUILD)/banger $(BUILD)/bangerd $(SHARE)
 
+# --- packages: once a checkout, and again when the list changes ---
+deps: build/.deps
+build/.deps: scripts/deps.sh
+	$(if $(NODEPS),,@scripts/deps.sh build run)
+	@mkdir -p build && touch $@
+test-deps: build/.deps-test
+build/.deps-test: scripts/deps.sh
+	$(if $(NODEPS),,@scripts/deps.sh build run test)
+	@mkdir -p build && touch $@ build/.deps
+
+# --- objects and programs ---
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(if $(Q),@echo "  CC    $<")
+	$(Q)$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -c $< -o $@
 
-$(BUILD)/libbanger.a: $(LIB_OBJ)
+# The two that say which commit they are, so that a stale daemon is noticed.
+$(call objects,reconciler/daemon/rpc_daemon.c reconciler/cli/*.c): \
+	override CPPFLAGS += -DBANGER_COMMIT='"$(COMMIT)"'
+
+$(BUILD)/guest/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_FLAGS) $(WARN) -Os -c $< -o $@
+
+$(LIB): $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
-$(BUILD)/bangerd: $(DAEMON_OBJ) $(BUILD)/libbanger.a
-	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+$(BUILD)/bangerd: $(call objects,reconciler/daemon/*.c) $(LIB)
+$(BUILD)/banger: $(call objects,reconciler/cli/*.c) $(LIB)
+$(BUILD)/bangerd $(BUILD)/banger:
+	$(if $(Q),@echo "  LINK  $@")
+	$(Q)$(LINK) $^ $(LDLIBS) -o $@
 
-$(BUILD)/banger: $(CLI_OBJ) $(BUILD)/libbanger.a
-	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+$(BUILD)/banger-agent: $(GUEST_OBJ)
+	$(if $(Q),@echo "  LINK  $@")
+	$(Q)$(CC) $(BASE_FLAGS) $^ $(shell $(PKG_CONFIG) --libs libcjson 2>/dev/null) -lm -o $@
 
-$(BUILD)/tests/test_agent_%: tests/unit/test_agent_%.c $(filter-out %/agent/main.o,$(AGENT_OBJ)) $(BUILD)/libbanger.a
+$(BUILD)/share/agent.cpio: $(BUILD)/banger-agent scripts/agent-initrd.sh
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+	$(Q)scripts/agent-initrd.sh $< $@
 
-$(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libbanger.a
+$(BUILD)/share/images/%: scripts/images/%
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+	$(Q)install -m 755 $< $@
 
-unit: $(UNIT)
-	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
+# --- tests ---
+# A test of the CLI or the agent links their objects without main().
+TEST_OBJ    = $(if $(findstring test_agent,$@)$(findstring fuzz_agent_request,$@),$(filter-out %/main.o,$(AGENT_OBJ))) \
+	      $(if $(findstring test_cli,$@),$(filter-out %/main.o,$(call objects,reconciler/cli/*.c)))
+TEST_LIBS   = $(if $(findstring /tests/,$@),-lcmocka)
+$(filter %/test_cli%,$(UNIT)): $(call objects,reconciler/cli/*.c)
+$(filter %/test_agent%,$(UNIT)) $(filter %/fuzz_agent_request,$(FUZZ)): $(AGENT_OBJ)
+$(FUZZ): tests/fuzz/driver.c
+$(BUILD)/tests/%: tests/unit/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) $(CPPFLAGS) $< $(TEST_OBJ) $(LIB) $(LDLIBS) $(TEST_LIBS) -o $@
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) $(CPPFLAGS) $< tests/fuzz/driver.c $(TEST_OBJ) $(LIB) $(LDLIBS) -o $@
+$(BUILD)/bench/%: tests/bench/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) $(CPPFLAGS) $< $(LIB) $(LDLIBS) -o $@
 
--include $(LIB_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(AGENT_OBJ:.o=.d) $(UNIT:=.d)
+tests-built: all $(UNIT) $(FUZZ)
+unit: tests-built
+	@BUILD=$(BUILD) tests/run.sh unit
+e2e: all
+	@BUILD=$(BUILD) tests/run.sh e2e
+test: test-deps
+	@$(MAKE) --no-print-directory DEV=1 SAN=address,undefined -j$$(nproc) tests-built
+	@BUILD=build-san tests/run.sh all
+bench: all $(BENCH)
+	@BUILD=$(BUILD) tests/bench/run.sh
+demo: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@BUILD=$(BUILD) scripts/demo.sh up
+demo-down:
+	@BUILD=$(BUILD) scripts/demo.sh down
+
+lint: test-deps
+	@scripts/lint.sh
+docs: all
+	@scripts/gen-docs.sh $(BUILD)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/banger/images $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+	install -m 755 $(BUILD)/banger $(BUILD)/bangerd $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BUILD)/share/agent.cpio schema/vms.schema.json $(DESTDIR)$(PREFIX)/share/banger
+	install -m 755 $(BUILD)/share/images/*.sh $(DESTDIR)$(PREFIX)/share/banger/images
+	for page in packaging/man/*.[15]; do install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; done
+	install -m 644 packaging/completion/banger.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/banger
+	install -m 644 packaging/completion/_banger $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_banger
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all unit clean
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.PHONY: all deps test-deps tests-built unit e2e test bench demo demo-down lint docs install clean
+.SECONDARY:

@@ -97,7 +97,7 @@ struct vm {
 	struct loop_timer *retry; /* set: backing off */
 	unsigned restarts;
 	struct op *op;
-	char waiting[200]; /* why nothing happens, from the plan */
+	char waiting[280]; /* why nothing happens, from the plan */
 };
 
 struct vm *vm_new(struct bangerd *d, struct store_vm *row, struct error *err); /* takes row's content */

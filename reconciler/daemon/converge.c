@@ -164,6 +164,7 @@ static void process_started(struct vm *vm, struct job *job)
 {
 	vm_running(vm, job->started_pid, take_fd(&job->started_pidfd), job->started_ticks,
 		   clock_wall_ms());
+	log_info(vm->row.name, "hypervisor started: pid %d", (int)vm->pid);
 	vm->accel = job->accel;
 	vm->seen_vcpus = vm->applied->vcpus;
 	vm->seen_memory = vm->applied->memory;

@@ -1,0 +1,247 @@
+"""What every end-to-end scenario stands on.
+
+A scenario is a function `scenario_<name>(home)` in tests/e2e/test_*.py. It gets a Home: its own XDG
+directories, its own daemon, its own VMs, and whatever happens Home.close() takes all of it away and
+fails the scenario when something was left behind. Images are built once (the pull is a scenario of
+its own) and linked into each Home, as they are immutable.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build-san"))
+IMAGES = os.path.join(ROOT, "build", "test-images")
+# Emulated guests on a loaded machine are slow; a deadline is for hangs, not for speed.
+PATIENCE = float(os.environ.get("BANGER_TEST_PATIENCE", "90"))
+
+SMALL = "{image: tiny, memory: 128Mi, vcpus: 1, work_disk: 64Mi, system_disk: 512Mi%s}"
+
+
+class Failed(AssertionError):
+    pass
+
+
+def check(truth, message):
+    if not truth:
+        raise Failed(message)
+
+
+def equal(got, want, what=""):
+    check(got == want, f"{what}: got {got!r}, want {want!r}")
+
+
+class Result:
+    def __init__(self, args, code, out, err):
+        self.args, self.code, self.out, self.err = args, code, out, err
+
+    def json(self):
+        return json.loads(self.out)
+
+    def __str__(self):
+        return f"$ banger {' '.join(self.args)}\nexit {self.code}\n--- stdout\n{self.out}--- stderr\n{self.err}"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(what, seconds, probe, every=0.05):
+    end = time.monotonic() + seconds
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failed(f"not within {seconds:g} s: {what}")
+        time.sleep(every)
+
+
+def processes():
+    """pid -> argv of everything that runs and is ours to see."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as f:
+                    argv = f.read().decode("utf-8", "replace").split("\0")
+                with open(f"/proc/{entry}/stat") as f:
+                    if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                        continue
+            except OSError:
+                continue
+            if argv[0]:
+                found[int(entry)] = argv
+    return found
+
+
+class Home:
+    def __init__(self, name, images=True):
+        self.name = name
+        self.dir = tempfile.mkdtemp(prefix="banger-e2e-")
+        self.state = os.path.join(self.dir, "state", "banger")
+        self.work = os.path.join(self.dir, "work")
+        os.makedirs(self.work)
+        os.makedirs(self.state, mode=0o700)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "BANGER_", "GIT_"))}
+        self.env.update(
+            HOME=os.path.join(self.dir, "home"),
+            XDG_STATE_HOME=os.path.join(self.dir, "state"),
+            XDG_CACHE_HOME=os.environ.get("BANGER_TEST_CACHE", os.path.join(ROOT, "build", "test-cache")),
+            XDG_CONFIG_HOME=os.path.join(self.dir, "config"),
+            XDG_RUNTIME_DIR=os.path.join(self.dir, "run"),
+            BANGER_ACCEL=os.environ.get("BANGER_ACCEL", "tcg"),
+            PATH=BUILD + os.pathsep + os.environ["PATH"],
+            ASAN_OPTIONS="detect_leaks=1:abort_on_error=1:log_path=" + os.path.join(self.dir, "asan"),
+            UBSAN_OPTIONS="print_stacktrace=1:abort_on_error=1",
+        )
+        os.makedirs(self.env["HOME"])
+        os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o700)
+        if images:
+            for store in ("images", "kernels"):
+                source = os.path.join(IMAGES, "state", "banger", store)
+                if os.path.isdir(source):
+                    subprocess.run(["cp", "-al", source, self.state], check=True)
+        self.children = []
+
+    # --- commands ---
+    def banger(self, *args, code=0, input=None, timeout=PATIENCE * 2, env=None, cwd=None):
+        full = dict(self.env, **(env or {}))
+        process = subprocess.run([os.path.join(BUILD, "banger"), *args], env=full, cwd=cwd or self.work,
+                                 input=input, capture_output=True, timeout=timeout, text=True, errors="replace",
+                                 stdin=subprocess.DEVNULL if input is None else None)
+        result = Result(args, process.returncode, process.stdout, process.stderr)
+        if code is not None and result.code != code:
+            raise Failed(f"expected exit {code}\n{result}")
+        return result
+
+    def start(self, *args):
+        """A command left running; ended by close()."""
+        child = subprocess.Popen([os.path.join(BUILD, "banger"), *args], env=self.env, cwd=self.work, text=True,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.children.append(child)
+        return child
+
+    def ssh(self, vm, *command, code=0):
+        return self.banger("ssh", vm, "--", *command, code=code).out.strip()
+
+    def file(self, name, text):
+        path = os.path.join(self.work, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def spec(self, name="vms.yaml", stack="t", **vms):
+        """vms: name -> extra fields (", ports: [...]") on top of SMALL."""
+        lines = ["version: 1", f"stack: {stack}", "vms:" if vms else "vms: {}"]
+        lines += [f"  {vm}: " + SMALL % extra for vm, extra in vms.items()]
+        return self.file(name, "\n".join(lines) + "\n")
+
+    # --- what is there ---
+    def vm(self, name):
+        return self.banger("show", name, "-o", "json").json()["vm"]
+
+    def vms(self):
+        return {vm["name"]: vm for vm in self.banger("ps", "-o", "json").json()}
+
+    def wait_state(self, name, *states, seconds=PATIENCE):
+        def probe():
+            vm = self.vms().get(name)
+            return vm if vm and vm["state"] in states else None
+        try:
+            return wait_for(f"{name} is {'/'.join(states)}", seconds, probe, 0.1)
+        except Failed as failed:
+            raise Failed(f"{failed}; it is {self.vms().get(name)}") from None
+
+    def wait_gone(self, name, seconds=PATIENCE):
+        wait_for(f"{name} is gone", seconds, lambda: name not in self.vms(), 0.1)
+
+    def daemon_pid(self):
+        return next((pid for pid, argv in processes().items()
+                     if os.path.basename(argv[0]) == "bangerd" and self.owns(pid)), None)
+
+    def owns(self, pid):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                return f"XDG_STATE_HOME={self.dir}/state".encode() in f.read().split(b"\0")
+        except OSError:
+            return False
+
+    def hypervisors(self):
+        """pids of the QEMUs whose directories are below ours."""
+        return sorted(pid for pid, argv in processes().items()
+                      if "qemu" in os.path.basename(argv[0]) and any(self.state in a for a in argv))
+
+    def kill_daemon(self, sig=signal.SIGKILL):
+        pid = self.daemon_pid()
+        check(pid, "bangerd runs")
+        os.kill(pid, sig)
+        wait_for("bangerd ended", PATIENCE, lambda: pid not in processes())
+        return pid
+
+    def log(self):
+        try:
+            with open(os.path.join(self.state, "bangerd.log"), errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def wait_log(self, pattern, seconds=PATIENCE):
+        return wait_for(f"log says {pattern!r}", seconds, lambda: re.search(pattern, self.log()))
+
+    def boots(self):
+        return self.log().count("hypervisor started: pid")
+
+    def vm_dirs(self):
+        path = os.path.join(self.state, "vms")
+        return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+    # --- the end ---
+    def leftovers(self):
+        return [f"{pid}: {' '.join(argv)[:160]}" for pid, argv in processes().items()
+                if pid != os.getpid() and any(self.dir in a for a in argv)]
+
+    def close(self, failed):
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+            for pipe in (child.stdout, child.stderr):
+                pipe.close()
+        problems = []
+        pid = self.daemon_pid()
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            try:
+                wait_for("bangerd ends on SIGTERM", 30, lambda: pid not in processes())
+            except Failed as late:
+                problems.append(str(late))
+                os.kill(pid, signal.SIGKILL)
+        for pid in self.hypervisors():
+            os.kill(pid, signal.SIGKILL)
+        try:
+            wait_for("no process is left", 10, lambda: not self.leftovers())
+        except Failed:
+            problems.append("left behind: " + "; ".join(self.leftovers()))
+        for name in os.listdir(self.dir):
+            if name.startswith("asan"):
+                with open(os.path.join(self.dir, name), errors="replace") as f:
+                    problems.append("sanitizer:\n" + f.read()[:4000])
+        log = self.log()
+        for word in ("runtime error:", "banger: bug at", "AddressSanitizer"):
+            if word in log:
+                problems.append(f"bangerd.log has '{word}'")
+        if failed or problems:
+            problems.append("--- bangerd.log (tail)\n" + log[-4000:])
+        shutil.rmtree(self.dir, ignore_errors=True)
+        return problems

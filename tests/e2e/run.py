@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Runs the scenarios, some at a time: tests/e2e/run.py [-j N] [NAME-PART …]"""
+
+import argparse
+import concurrent.futures
+import glob
+import importlib
+import os
+import subprocess
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import harness  # noqa: E402
+
+
+def scenarios(parts):
+    found = []
+    for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "test_*.py"))):
+        module = os.path.basename(path)[:-3]
+        for name, fn in vars(importlib.import_module(module)).items():
+            if name.startswith("scenario_") and callable(fn):
+                title = f"{module[5:]}/{name[9:]}"
+                if not parts or any(part in title for part in parts):
+                    found.append((module, name, title))
+    return found
+
+
+def run_one(module, name, title):
+    fn = getattr(importlib.import_module(module), name)
+    began = time.monotonic()
+    home = harness.Home(name, images=not getattr(fn, "without_images", False))
+    failure = None
+    boots = 0
+    try:
+        fn(home)
+    except Exception:  # noqa: BLE001 - reported, then the next scenario goes on
+        failure = traceback.format_exc()
+    finally:
+        boots = home.boots()
+        problems = home.close(failure is not None)
+    if problems:
+        failure = (failure or "") + "\n".join(problems)
+    return title, failure, time.monotonic() - began, boots
+
+
+def prepare_images():
+    """Pulls tiny once for all scenarios, by banger itself."""
+    os.makedirs(harness.IMAGES, exist_ok=True)
+    env = dict(os.environ, XDG_STATE_HOME=os.path.join(harness.IMAGES, "state"),
+               XDG_CACHE_HOME=os.path.join(harness.ROOT, "build", "test-cache"),
+               XDG_RUNTIME_DIR=os.path.join(harness.IMAGES, "run"))
+    os.makedirs(env["XDG_RUNTIME_DIR"], mode=0o700, exist_ok=True)
+    banger = os.path.join(harness.BUILD, "banger")
+    recipes = max(os.path.getmtime(p) for p in glob.glob(os.path.join(harness.ROOT, "scripts/images/*.sh")))
+    names = os.path.join(env["XDG_STATE_HOME"], "banger", "images", "names", "tiny")
+    fresh = os.path.islink(names) and os.lstat(names).st_mtime > recipes
+    command = [banger, "image", "pull", "tiny"] + ([] if fresh else ["--force"])
+    subprocess.run(command, env=env, check=True, stdin=subprocess.DEVNULL, timeout=900)
+    subprocess.run([banger, "daemon", "stop"], env=env, check=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-j", type=int, default=min(3, (os.cpu_count() or 2) + 1))
+    parser.add_argument("--limit-boots", type=int, default=120)
+    parser.add_argument("parts", nargs="*")
+    options = parser.parse_args()
+    todo = scenarios(options.parts)
+    prepare_images()
+    passed = failed = boots = 0
+    began = time.monotonic()
+    with concurrent.futures.ProcessPoolExecutor(options.j) as pool:
+        futures = [pool.submit(run_one, *one) for one in todo]
+        for future in concurrent.futures.as_completed(futures):
+            title, failure, seconds, count = future.result()
+            boots += count
+            passed += not failure
+            failed += bool(failure)
+            print(f"{'FAIL' if failure else 'ok  '} {title} ({seconds:.1f} s, {count} boots)", flush=True)
+            if failure:
+                print(failure, flush=True)
+    print(f"end-to-end: {boots} real boots in {time.monotonic() - began:.0f} s")
+    if boots > options.limit_boots:
+        print(f"FAIL more than {options.limit_boots} boots")
+        failed += 1
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
