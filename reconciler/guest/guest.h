@@ -13,7 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* --- keys (libssh) --- */
+/* --- keys (libssh) --- below a VM's directory: */
+#define GUEST_FILE_HOST_KEY     "host_key"
+#define GUEST_FILE_HOST_KEY_PUB "host_key.pub"
+#define GUEST_FILE_KNOWN_HOSTS  "known_hosts"
 /* banger's own client key: <state>/keys/id_ed25519 and .pub, made once (0600). */
 int keys_client(const char *state_dir, char **ret_public_line, struct error *err);
 /* A VM's host key: host_key and host_key.pub in its directory (OpenSSH format), made once. */
@@ -29,6 +32,7 @@ struct seed {
 	const char *address, *gateway, *dns; /* of the guest: "10.0.2.15/24", "10.0.2.2", "10.0.2.3" */
 	const char *client_key;          /* banger's own public key line */
 	int vm_dirfd;                    /* for the host key */
+	const char *home;                /* whose git identity goes in; NULL: $HOME */
 };
 #define SEED_FILES_MAX (16u << 20) /* bytes of all `files` together */
 /* Writes dirfd/VM_FILE_INITRD: modules cpio + agent cpio + seed cpio, replaced whole. Unreadable
