@@ -1,0 +1,486 @@
+/* Theory of operation
+ *
+ * One connection, WAL, synchronous=NORMAL: a crash of the daemon loses nothing that was committed,
+ * a crash of the machine may lose the last moments of intent but never tears the file; the next
+ * apply brings them again.
+ *
+ * Statements are prepared on first use and kept. Whether a transaction is open is asked of SQLite
+ * (autocommit), which ends one by itself on some errors; so a commit after such an error fails
+ * instead of pretending. Calls made of several statements open a transaction of their own when the
+ * caller has none. */
+#include "store/store.h"
+#include "base/mem.h"
+#include "store/migrate.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define BUSY_MS 2000
+
+/* Never edited once released: a change is a new row. */
+static const struct migration migrations[] = {
+	{ 1, "CREATE TABLE vms ("
+	     " id TEXT PRIMARY KEY CHECK (length(id) = 10),"
+	     " name TEXT NOT NULL,"
+	     " stack TEXT NOT NULL,"
+	     " spec TEXT NOT NULL,"
+	     " revision INTEGER NOT NULL,"
+	     " applied TEXT,"
+	     " image_digest TEXT,"
+	     " kernel_digest TEXT,"
+	     " address TEXT UNIQUE,"
+	     " deleting INTEGER NOT NULL,"
+	     " allow_data_loss INTEGER NOT NULL,"
+	     " hold INTEGER NOT NULL,"
+	     " exit_reason TEXT,"
+	     " exit_revision INTEGER NOT NULL,"
+	     " expired_revision INTEGER NOT NULL,"
+	     " created_ms INTEGER NOT NULL) STRICT;"
+	     /* A VM that is being deleted may share its name with its successor. */
+	     "CREATE UNIQUE INDEX vms_by_name ON vms (name) WHERE NOT deleting;"
+	     "CREATE TABLE stacks ("
+	     " name TEXT PRIMARY KEY,"
+	     " source TEXT NOT NULL,"
+	     " watched INTEGER NOT NULL) STRICT;"
+	     "CREATE TABLE stack_sizes ("
+	     " stack TEXT NOT NULL,"
+	     " at_ms INTEGER NOT NULL,"
+	     " size INTEGER NOT NULL,"
+	     " PRIMARY KEY (stack, at_ms)) STRICT, WITHOUT ROWID;" },
+};
+
+#define VM_COLUMNS                                                                                 \
+	"id, name, stack, spec, revision, applied, image_digest, kernel_digest, address, "         \
+	"deleting,"                                                                                \
+	" allow_data_loss, hold, exit_reason, exit_revision, expired_revision, created_ms"
+
+enum statement {
+	BEGIN,
+	COMMIT,
+	ROLLBACK,
+	VM_LIST,
+	VM_PUT,
+	VM_REMOVE,
+	STACK_LIST,
+	STACK_PUT,
+	STACK_REMOVE,
+	SIZES_REMOVE,
+	SIZE_FORGET,
+	SIZE_NOTE,
+	SIZE_LARGEST,
+	STATEMENT_COUNT_
+};
+
+static const char *const statements[STATEMENT_COUNT_] = {
+	[BEGIN] = "BEGIN IMMEDIATE",
+	[COMMIT] = "COMMIT",
+	[ROLLBACK] = "ROLLBACK",
+	[VM_LIST] = "SELECT " VM_COLUMNS " FROM vms ORDER BY name, id",
+	[VM_PUT] =
+		"INSERT INTO vms (" VM_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+		" ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+		" ON CONFLICT (id) DO UPDATE SET name = ?2, stack = ?3, spec = ?4, revision = ?5,"
+		" applied = ?6, image_digest = ?7, kernel_digest = ?8, address = ?9,"
+		" deleting = ?10, allow_data_loss = ?11, hold = ?12, exit_reason = ?13,"
+		" exit_revision = ?14, expired_revision = ?15, created_ms = ?16",
+	[VM_REMOVE] = "DELETE FROM vms WHERE id = ?1",
+	[STACK_LIST] = "SELECT name, source, watched FROM stacks ORDER BY name",
+	[STACK_PUT] = "INSERT OR REPLACE INTO stacks (name, source, watched) VALUES (?1, ?2, ?3)",
+	[STACK_REMOVE] = "DELETE FROM stacks WHERE name = ?1",
+	[SIZES_REMOVE] = "DELETE FROM stack_sizes WHERE stack = ?1",
+	[SIZE_FORGET] = "DELETE FROM stack_sizes WHERE stack = ?1 AND at_ms < ?2",
+	[SIZE_NOTE] = "INSERT INTO stack_sizes (stack, at_ms, size) VALUES (?1, ?2, ?3)"
+		      " ON CONFLICT DO UPDATE SET size = max(size, ?3)",
+	[SIZE_LARGEST] = "SELECT coalesce(max(size), 0) FROM stack_sizes"
+			 " WHERE stack = ?1 AND at_ms >= ?2",
+};
+
+struct store {
+	sqlite3 *db;
+	char *path;
+	sqlite3_stmt *prepared[STATEMENT_COUNT_];
+};
+
+/* --- statements --- */
+
+static int failed(struct store *store, const char *doing, struct error *err)
+{
+	return store_error(store->db, store->path, doing, err);
+}
+
+static sqlite3_stmt *prepare(struct store *store, enum statement which, struct error *err)
+{
+	sqlite3_stmt **statement = &store->prepared[which];
+	if (!*statement &&
+	    sqlite3_prepare_v3(store->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT,
+			       statement, NULL) != SQLITE_OK) {
+		failed(store, "read", err);
+		return NULL;
+	}
+	return *statement;
+}
+
+/* Parameters are borrowed until the step: nothing is copied. Numbers always fit, and texts are
+ * bounded before they come here, so that binding fails only on a bug. */
+static void bind_text(sqlite3_stmt *statement, int at, const char *text)
+{
+	if (sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC) != SQLITE_OK)
+		BUG("cannot bind parameter %d", at);
+}
+
+static void bind_int(sqlite3_stmt *statement, int at, int64_t value)
+{
+	if (sqlite3_bind_int64(statement, at, value) != SQLITE_OK)
+		BUG("cannot bind parameter %d", at);
+}
+
+static int finish(struct store *store, sqlite3_stmt *statement, const char *doing,
+		  struct error *err)
+{
+	int result = 0;
+	if (sqlite3_step(statement) != SQLITE_DONE)
+		result = failed(store, doing, err);
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
+	return result;
+}
+
+static int run(struct store *store, enum statement which, struct error *err)
+{
+	sqlite3_stmt *statement = prepare(store, which, err);
+	return statement ? finish(store, statement, "write to", err) : -1;
+}
+
+static int run_named(struct store *store, enum statement which, const char *name, struct error *err)
+{
+	sqlite3_stmt *statement = prepare(store, which, err);
+	if (!statement)
+		return -1;
+	bind_text(statement, 1, name);
+	return finish(store, statement, "write to", err);
+}
+
+static char *column_copy(sqlite3_stmt *statement, int at)
+{
+	return xstrdup((const char *)sqlite3_column_text(statement, at));
+}
+
+/* --- opening --- */
+
+/* SQLite gives its side files the mode of the database. */
+static int create_private(const char *path, struct error *err)
+{
+	auto_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 && errno != EEXIST)
+		return error_sys(err, "cannot create '%s'", path);
+	return 0;
+}
+
+/* On a file that is not ours to write nothing else tells before the first write. */
+static int check_writable(struct store *store, struct error *err)
+{
+	if (sqlite3_db_readonly(store->db, "main") != 1)
+		return 0;
+	return error_set(err, ERROR_SYSTEM,
+			 "'%s' can only be read: check its owner and mode, and those of its "
+			 "directory",
+			 store->path);
+}
+
+static int on_check_row(void *cookie, int count, char **values, char **names)
+{
+	(void)names;
+	*(bool *)cookie = count == 1 && values[0] && !strcmp(values[0], "ok");
+	return 0;
+}
+
+static int check_integrity(struct store *store, struct error *err)
+{
+	bool ok = false;
+	if (sqlite3_exec(store->db, "PRAGMA quick_check(1)", on_check_row, &ok, NULL) != SQLITE_OK)
+		return failed(store, "read", err);
+	if (ok)
+		return 0;
+	return error_set(err, ERROR_SYSTEM,
+			 "'%s' is damaged: move it away and apply again; VMs keep running and are "
+			 "found again",
+			 store->path);
+}
+
+static int open_file(struct store *store, struct error *err)
+{
+	if (create_private(store->path, err) < 0)
+		return -1;
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
+	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) != SQLITE_OK)
+		return failed(store, "open", err);
+	sqlite3_busy_timeout(store->db, BUSY_MS);
+	if (check_writable(store, err) < 0)
+		return -1;
+	/* Everybody's file until migrate() has seen that it is ours: only reading before it. */
+	if (migrate(store->db, store->path, migrations, ARRAY_COUNT(migrations), err) < 0)
+		return -1;
+	if (sqlite3_exec(store->db,
+			 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+			 "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF",
+			 NULL, NULL, NULL) != SQLITE_OK)
+		return failed(store, "open", err);
+	return check_integrity(store, err);
+}
+
+struct store *store_open(const char *path, struct error *err)
+{
+	struct store *store = xcalloc(1, sizeof(*store));
+	store->path = xstrdup(path);
+	if (open_file(store, err) == 0)
+		return store;
+	store_close(store);
+	return NULL;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	for (size_t i = 0; i < STATEMENT_COUNT_; i++)
+		sqlite3_finalize(store->prepared[i]);
+	sqlite3_close(store->db);
+	free(store->path);
+	free(store);
+}
+
+/* --- transactions --- */
+
+int store_begin(struct store *store, struct error *err)
+{
+	if (!sqlite3_get_autocommit(store->db))
+		BUG("store_begin() within a transaction");
+	return run(store, BEGIN, err);
+}
+
+int store_commit(struct store *store, struct error *err)
+{
+	int result = run(store, COMMIT, err);
+	if (result < 0)
+		store_rollback(store);
+	return result;
+}
+
+void store_rollback(struct store *store)
+{
+	struct error ignored;
+	if (!sqlite3_get_autocommit(store->db))
+		run(store, ROLLBACK, &ignored);
+}
+
+/* A transaction of our own unless the caller has one. */
+static int own_begin(struct store *store, bool *ret_own, struct error *err)
+{
+	*ret_own = sqlite3_get_autocommit(store->db);
+	return *ret_own ? run(store, BEGIN, err) : 0;
+}
+
+static int own_end(struct store *store, bool own, int result, struct error *err)
+{
+	if (!own)
+		return result;
+	if (result == 0)
+		return store_commit(store, err);
+	store_rollback(store);
+	return result;
+}
+
+/* --- VMs --- */
+
+void store_vm_clear(struct store_vm *vm)
+{
+	free(vm->name);
+	free(vm->stack);
+	free(vm->spec);
+	free(vm->applied);
+	free(vm->image_digest);
+	free(vm->kernel_digest);
+	free(vm->address);
+	free(vm->exit_reason);
+	*vm = (struct store_vm){ 0 };
+}
+
+void store_vms_clear(struct store_vm_vec *vms)
+{
+	for (size_t i = 0; i < vms->count; i++)
+		store_vm_clear(&vms->at[i]);
+	store_vm_vec_clear(vms);
+}
+
+static struct store_vm read_vm(sqlite3_stmt *row)
+{
+	struct store_vm vm = {
+		.name = column_copy(row, 1),
+		.stack = column_copy(row, 2),
+		.spec = column_copy(row, 3),
+		.revision = sqlite3_column_int64(row, 4),
+		.applied = column_copy(row, 5),
+		.image_digest = column_copy(row, 6),
+		.kernel_digest = column_copy(row, 7),
+		.address = column_copy(row, 8),
+		.deleting = sqlite3_column_int(row, 9) != 0,
+		.allow_data_loss = sqlite3_column_int(row, 10) != 0,
+		.hold = sqlite3_column_int(row, 11),
+		.exit_reason = column_copy(row, 12),
+		.exit_revision = sqlite3_column_int64(row, 13),
+		.expired_revision = sqlite3_column_int64(row, 14),
+		.created_ms = sqlite3_column_int64(row, 15),
+	};
+	/* The schema holds it to ten characters; a name in the file that is none is harmless. */
+	str_copy(vm.id, sizeof(vm.id), (const char *)sqlite3_column_text(row, 0));
+	return vm;
+}
+
+int store_vms(struct store *store, struct store_vm_vec *ret, struct error *err)
+{
+	sqlite3_stmt *query = prepare(store, VM_LIST, err);
+	if (!query)
+		return -1;
+	struct store_vm_vec vms = { 0 };
+	int step;
+	while ((step = sqlite3_step(query)) == SQLITE_ROW)
+		store_vm_vec_push(&vms, read_vm(query));
+	int result = step == SQLITE_DONE ? 0 : failed(store, "read", err);
+	sqlite3_reset(query);
+	if (result < 0)
+		store_vms_clear(&vms);
+	else
+		*ret = vms;
+	return result;
+}
+
+int store_vm_put(struct store *store, const struct store_vm *vm, struct error *err)
+{
+	sqlite3_stmt *put = prepare(store, VM_PUT, err);
+	if (!put)
+		return -1;
+	bind_text(put, 1, vm->id);
+	bind_text(put, 2, vm->name);
+	bind_text(put, 3, vm->stack);
+	bind_text(put, 4, vm->spec);
+	bind_int(put, 5, vm->revision);
+	bind_text(put, 6, vm->applied);
+	bind_text(put, 7, vm->image_digest);
+	bind_text(put, 8, vm->kernel_digest);
+	bind_text(put, 9, vm->address);
+	bind_int(put, 10, vm->deleting);
+	bind_int(put, 11, vm->allow_data_loss);
+	bind_int(put, 12, vm->hold);
+	bind_text(put, 13, vm->exit_reason);
+	bind_int(put, 14, vm->exit_revision);
+	bind_int(put, 15, vm->expired_revision);
+	bind_int(put, 16, vm->created_ms);
+	if (finish(store, put, "write to", err) < 0)
+		return error_wrap(err, "VM '%s'", vm->name ? vm->name : "");
+	return 0;
+}
+
+int store_vm_remove(struct store *store, const char *id, struct error *err)
+{
+	return run_named(store, VM_REMOVE, id, err);
+}
+
+/* --- stacks --- */
+
+void store_stacks_clear(struct store_stack_vec *stacks)
+{
+	for (size_t i = 0; i < stacks->count; i++) {
+		free(stacks->at[i].name);
+		free(stacks->at[i].source);
+	}
+	store_stack_vec_clear(stacks);
+}
+
+int store_stacks(struct store *store, struct store_stack_vec *ret, struct error *err)
+{
+	sqlite3_stmt *query = prepare(store, STACK_LIST, err);
+	if (!query)
+		return -1;
+	struct store_stack_vec stacks = { 0 };
+	int step;
+	while ((step = sqlite3_step(query)) == SQLITE_ROW)
+		store_stack_vec_push(&stacks, (struct store_stack){
+						      .name = column_copy(query, 0),
+						      .source = column_copy(query, 1),
+						      .watched = sqlite3_column_int(query, 2) != 0,
+					      });
+	int result = step == SQLITE_DONE ? 0 : failed(store, "read", err);
+	sqlite3_reset(query);
+	if (result < 0)
+		store_stacks_clear(&stacks);
+	else
+		*ret = stacks;
+	return result;
+}
+
+int store_stack_put(struct store *store, const char *name, const char *source, bool watched,
+		    struct error *err)
+{
+	sqlite3_stmt *put = prepare(store, STACK_PUT, err);
+	if (!put)
+		return -1;
+	bind_text(put, 1, name);
+	bind_text(put, 2, source);
+	bind_int(put, 3, watched);
+	return finish(store, put, "write to", err);
+}
+
+int store_stack_remove(struct store *store, const char *name, struct error *err)
+{
+	bool own;
+	if (own_begin(store, &own, err) < 0)
+		return -1;
+	int result = run_named(store, STACK_REMOVE, name, err);
+	if (result == 0)
+		result = run_named(store, SIZES_REMOVE, name, err);
+	return own_end(store, own, result, err);
+}
+
+static int run_size(struct store *store, enum statement which, const char *stack, int64_t at_ms,
+		    const int64_t *size, struct error *err)
+{
+	sqlite3_stmt *statement = prepare(store, which, err);
+	if (!statement)
+		return -1;
+	bind_text(statement, 1, stack);
+	bind_int(statement, 2, at_ms);
+	if (size)
+		bind_int(statement, 3, *size);
+	return finish(store, statement, "write to", err);
+}
+
+int store_stack_size_note(struct store *store, const char *stack, int64_t now_ms, int64_t keep_ms,
+			  int64_t size, struct error *err)
+{
+	bool own;
+	if (own_begin(store, &own, err) < 0)
+		return -1;
+	int result = run_size(store, SIZE_FORGET, stack, now_ms - keep_ms, NULL, err);
+	if (result == 0)
+		result = run_size(store, SIZE_NOTE, stack, now_ms, &size, err);
+	return own_end(store, own, result, err);
+}
+
+int store_stack_size_largest(struct store *store, const char *stack, int64_t since_ms, int64_t *ret,
+			     struct error *err)
+{
+	sqlite3_stmt *query = prepare(store, SIZE_LARGEST, err);
+	if (!query)
+		return -1;
+	bind_text(query, 1, stack);
+	bind_int(query, 2, since_ms);
+	int result = 0;
+	if (sqlite3_step(query) == SQLITE_ROW)
+		*ret = sqlite3_column_int64(query, 0);
+	else
+		result = failed(store, "read", err);
+	sqlite3_reset(query);
+	sqlite3_clear_bindings(query);
+	return result;
+}
