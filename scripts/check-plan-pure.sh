@@ -14,10 +14,14 @@ libc='mem(cpy|move|set|cmp|chr|rchr|mem)|str(len|nlen|cmp|ncmp|chr|rchr|spn|cspn
 libc="$libc|strn?casecmp|strtou?ll?|qsort|bsearch|v?snprintf|free|malloc|calloc|realloc(array)?"
 libc="$libc|abort|__(v?snprintf|mem[a-z]*|str[a-z]*)_chk|__ctype_[a-z]*_loc|__errno_location"
 libc="$libc|__isoc(99|23)_strtou?ll?|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__tls_get_addr"
+libc="$libc|inet_pton|inet_ntop"
 libc="$libc|__(asan|ubsan|lsan|gcov|llvm)_.*"
 # Ours and cJSON: values and memory only.
 base='x(malloc|calloc|reallocarray|strdup|strndup|asprintf)|bug_at|str_copy|buf_.*|json_.*'
 base="$base|cJSON_.*|units_.*|error_(set|wrap|append|code_.*)"
+# The field table names parsers beside comparisons; the one of ssh_keys reads the files it is given
+# while parsing, which the planner never does.
+parser='kind_keys.o:(open|close|error_sys|fs_read_fd)'
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -36,6 +40,7 @@ while [ -n "$todo" ]; do
 		while read -r symbol; do
 			from=$(awk -v s="$symbol" '$1 == s { print $2; exit }' "$work/schema")
 			[ -z "$from" ] || { next="$next $from"; continue; }
+			! echo "${o##*/}:$symbol" | grep -Eqx "$parser" || continue
 			echo "check-plan-pure: $o uses '$symbol'" >&2
 			bad=1
 		done <"$work/need"

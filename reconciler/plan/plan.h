@@ -142,7 +142,8 @@ bool plan_is_refused(const struct plan *plan);
 /* Equal for equal plans; apply compares it to see whether the plan moved. VMs without anything to
  * do do not count, so it survives the wire. */
 uint64_t plan_digest(const struct plan *plan);
-/* The text of the issue: one line a VM, the closing count. colour: ANSI. Caller frees. */
+/* The text of the issue: one line a VM, creations first, then changes, deletions, refusals and what
+ * stays; the closing count. colour: ANSI. Caller frees. */
 char *plan_format(const struct plan *plan, bool colour);
 
 /* --- the wire (rpc/METHODS.md, PLAN and VMPLAN): the members by their names, `worst` as `class`;

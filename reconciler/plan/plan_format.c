@@ -109,7 +109,8 @@ static void add_summary(struct buf *out, const struct plan *plan)
 	add_part(out, &gap, plan->refused, "refused");
 	add_part(out, &gap, plan->waiting, "waiting");
 	add_part(out, &gap, plan->kept, "kept");
-	if (plan->unchanged || empty)
+	bool bare = empty && !plan->waiting && !plan->kept;
+	if (plan->unchanged || bare)
 		buf_addf(out, "%s%zu unchanged", gap, plan->unchanged);
 	buf_add(out, ".\n");
 	if (*plan->guard) {
@@ -130,9 +131,11 @@ char *plan_format(const struct plan *plan, bool colour)
 		if (plan->vms[i].kind != ACTION_NONE && len > width)
 			width = len;
 	}
-	for (size_t i = 0; i < plan->count; i++)
-		if (plan->vms[i].kind != ACTION_NONE)
-			add_vm(&out, &plan->vms[i], width, colour);
+	for (const char *sign = "+~-! "; *sign; sign++)
+		for (size_t i = 0; i < plan->count; i++)
+			if (plan->vms[i].kind != ACTION_NONE &&
+			    action_kind_sign(plan->vms[i].kind) == *sign)
+				add_vm(&out, &plan->vms[i], width, colour);
 	add_summary(&out, plan);
 	return buf_take(&out);
 }

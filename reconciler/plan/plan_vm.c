@@ -61,19 +61,19 @@ static void compare(struct judgement *j)
 	j->reimage = true;
 }
 
-static bool is_protected(const struct plan_vm_state *have)
-{
-	return have->have && have->have->protect;
-}
-
 static void plan_delete(struct vm_plan *plan, const struct plan_vm_state *have, const char *reason)
 {
-	if (is_protected(have)) {
-		settle(plan, ACTION_REFUSE, "protected, set protect: false first");
-		return;
-	}
 	settle(plan, ACTION_DELETE, reason);
 	plan->disruptive = have->running || have->disks_made;
+}
+
+/* It has gone from the source; who wrote `protect` there wanted it to outlive that. */
+static void plan_unwanted(struct vm_plan *plan, const struct plan_vm_state *have)
+{
+	if (have->exists && have->have && have->have->protect)
+		settle(plan, ACTION_REFUSE, "protected, set protect: false first");
+	else if (have->exists)
+		plan_delete(plan, have, "");
 }
 
 static void plan_create(struct judgement *j)
@@ -181,12 +181,11 @@ void plan_vm(const char *name, const struct vm_spec *want, const struct plan_vm_
 	bool there = have->exists && have->disks_made && have->have;
 
 	if (!want) {
-		if (have->exists)
-			plan_delete(ret, have, "");
+		plan_unwanted(ret, have);
 		return;
 	}
 	/* protect wins over ttl: such a VM lives on as if it had none. */
-	if (have->expired_current && !is_protected(have)) {
+	if (have->expired_current && !want->protect) {
 		if (have->running || (have->exists && have->disks_made))
 			plan_delete(ret, have, "its ttl has passed");
 		else
