@@ -104,5 +104,8 @@ char *schema_emit_json_schema(void)
 	auto_free char *text = cJSON_Print(root);
 	if (!text)
 		BUG("cannot print JSON");
+	/* cJSON puts a tab behind each colon; no string of JSON holds a bare one. */
+	for (char *tab = text; (tab = strstr(tab, ":\t"));)
+		tab[1] = ' ';
 	return xasprintf("%s\n", text);
 }

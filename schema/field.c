@@ -25,7 +25,7 @@
 	.key = #k, .offset = offsetof(struct vm_spec, k##_ms) + SAME_TYPE(k##_ms, uint64_t),       \
 	.kind = &kind_duration
 
-#define CHOICES(...) \
+#define CHOICES(...)                                                                               \
 	(const char *const[])                                                                      \
 	{                                                                                          \
 		__VA_ARGS__, NULL                                                                  \

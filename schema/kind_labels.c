@@ -50,6 +50,10 @@ static bool parse_labels(const struct field *f, const struct yaml_node *node,
 {
 	struct label_list *old = to, none = {0};
 	(void)f;
+	if (yaml_is_null(node)) {
+		READER_FAULT(r, node, path, "has no value, write {} for none");
+		return false;
+	}
 	if (node->kind != NODE_MAP) {
 		READER_FAULT(r, node, path, "must be a mapping of strings, not %s",
 			     yaml_kind_name(node));

@@ -10,7 +10,7 @@
 
 #define NAME_LENGTH_MAX 255
 #define NAME_SET	SET_ALNUM "._-/:@+"
-#define NAME_PATTERN	"^([A-Za-z0-9][A-Za-z0-9._/:@+-]*)?$"
+#define NAME_PATTERN	"[A-Za-z0-9][A-Za-z0-9._/:@+-]*"
 #define SHOWN		"%.40s"
 
 /* --- strings --- */
@@ -81,9 +81,10 @@ static void pack_string(struct packer *packer, void *value)
 
 static void name_to_schema(const struct field *f, struct cJSON *schema)
 {
-	(void)f;
+	bool empty_is_fine = f->fallback_text[0] == '\0';
 	json_add_str(schema, "type", "string");
-	schema_pattern(schema, NAME_PATTERN, NAME_LENGTH_MAX);
+	schema_pattern(schema, empty_is_fine ? "^(" NAME_PATTERN ")?$" : "^" NAME_PATTERN "$",
+		       NAME_LENGTH_MAX);
 }
 
 static void text_to_schema(const struct field *f, struct cJSON *schema)

@@ -81,8 +81,12 @@ static void show_duration(const struct field *f, const void *value, struct buf *
 static struct cJSON *size_to_json(const struct field *f, const void *value)
 {
 	char text[UNITS_TEXT_MAX];
+	uint64_t bytes = *(const uint64_t *)value;
 	(void)f;
-	return cJSON_CreateString(units_format_size(*(const uint64_t *)value, text));
+	/* Without a unit it is a number, 0 above all; the bounds keep it below 2^53. */
+	units_format_size(bytes, text);
+	return text[strspn(text, "0123456789")] ? cJSON_CreateString(text)
+						: cJSON_CreateNumber((double)bytes);
 }
 
 static struct cJSON *duration_to_json(const struct field *f, const void *value)

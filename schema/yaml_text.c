@@ -17,17 +17,9 @@ struct cursor {
 	bool indentation; /* only blanks since the line began */
 };
 
-static bool tab_indents(const char *text, size_t len, size_t at)
+static bool char_is_refused(const struct cursor *c, uint32_t code, struct fault_sink *faults)
 {
-	while (at < len && (text[at] == ' ' || text[at] == '\t'))
-		at++;
-	return at < len && !strchr("#\r\n", text[at]);
-}
-
-static bool char_is_refused(const char *text, size_t len, const struct cursor *c, uint32_t code,
-			    struct fault_sink *faults)
-{
-	if (code == '\t' && c->indentation && tab_indents(text, len, c->at)) {
+	if (code == '\t' && c->indentation) {
 		fault_add(faults, c->line, c->column, NULL,
 			  "a tab in the indentation, YAML is indented with spaces");
 		return true;
@@ -83,7 +75,7 @@ const char *yaml_text_check(const char *text, size_t *len, struct fault_sink *fa
 				  (unsigned)(unsigned char)text[c.at]);
 			return NULL;
 		}
-		if (char_is_refused(text, *len, &c, code, faults))
+		if (char_is_refused(&c, code, faults))
 			return NULL;
 		step(text, &c, bytes);
 	}
