@@ -1,0 +1,55 @@
+/* cli/cmds.h - the functions that rows of the command table name; all return the exit status. */
+#ifndef CLI_CMDS_H
+#define CLI_CMDS_H
+
+struct cli;
+
+/* cmd_apply.c */
+int cmd_validate(struct cli *cli);
+int cmd_diff(struct cli *cli);
+int cmd_apply(struct cli *cli);
+int cmd_delete(struct cli *cli);
+/* cmd_ps.c */
+int cmd_ps(struct cli *cli);
+int cmd_show(struct cli *cli);
+/* cmd_vm.c */
+int cmd_create(struct cli *cli);
+int cmd_set(struct cli *cli);
+int cmd_start(struct cli *cli);
+int cmd_stop(struct cli *cli);
+int cmd_restart(struct cli *cli);
+int cmd_kill(struct cli *cli);
+int cmd_delete_names(struct cli *cli);
+int cmd_prune(struct cli *cli);
+/* cmd_ssh.c, cmd_logs.c */
+int cmd_ssh(struct cli *cli);
+int cmd_logs(struct cli *cli);
+/* cmd_watch.c */
+int cmd_watch(struct cli *cli);
+int cmd_unwatch(struct cli *cli);
+/* cmd_image.c */
+int cmd_image_pull(struct cli *cli);
+int cmd_image_list(struct cli *cli);
+int cmd_image_show(struct cli *cli);
+int cmd_image_delete(struct cli *cli);
+/* cmd_op.c */
+int cmd_op_list(struct cli *cli);
+int cmd_op_show(struct cli *cli);
+int cmd_op_wait(struct cli *cli);
+/* cmd_daemon.c */
+int cmd_daemon_start(struct cli *cli);
+int cmd_daemon_stop(struct cli *cli);
+int cmd_daemon_status(struct cli *cli);
+int cmd_ping(struct cli *cli);
+int cmd_doctor(struct cli *cli);
+int cmd_version(struct cli *cli);
+/* help.c, gen_man.c, gen_complete.c */
+int cmd_help(struct cli *cli);
+int cmd_gen_man(struct cli *cli);
+int cmd_gen_man_vms(struct cli *cli);
+int cmd_gen_schema(struct cli *cli);
+int cmd_gen_bash(struct cli *cli);
+int cmd_gen_zsh(struct cli *cli);
+int cmd_names(struct cli *cli);
+
+#endif
