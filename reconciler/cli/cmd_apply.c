@@ -1,0 +1,257 @@
+/* validate, diff, apply and delete -f: what files say about VMs. */
+#include "cli/cli.h"
+#include "cli/cmds.h"
+#include "cli/conn.h"
+#include "cli/planned.h"
+#include "cli/sources.h"
+#include "cli/wait.h"
+#include "schema/spec_load.h"
+
+#include <string.h>
+
+/* A request is the same for plan and for what follows, only the digest is added. */
+struct request {
+	struct sources sources;
+	cJSON *params;
+	int fd;
+};
+
+static void request_clear(struct request *request)
+{
+	sources_clear(&request->sources);
+	cJSON_Delete(request->params);
+	cleanup_close(&request->fd);
+}
+#define auto_request __attribute__((cleanup(request_clear)))
+
+static const struct {
+	const char *flag, *key;
+} policies[] = {
+	{"prune", "prune"},
+	{"prune-all", "prune_all"},
+	{"adopt", "adopt"},
+	{"take-over", "take_over"},
+	{"allow-data-loss", "allow_data_loss"},
+	{"update-images", "update_images"},
+};
+
+static int request_read(struct cli *cli, struct request *ret, struct error *err)
+{
+	if (sources_read(cli, &ret->sources, err) < 0)
+		return -1;
+	ret->params = cJSON_CreateObject();
+	for (size_t i = 0; i < ARRAY_COUNT(policies); i++)
+		if (command_flag(cli->command, policies[i].flag) && cli_flag(cli, policies[i].flag))
+			json_add_bool(ret->params, policies[i].key, true);
+	ret->fd = sources_to_wire(&ret->sources, ret->params, err);
+	return ret->fd < 0 ? -1 : 0;
+}
+
+/* Faults have been said already; their error has no text. */
+static int fail(struct cli *cli, const struct error *err)
+{
+	return err->text[0] ? cli_fail(cli, err) : error_exit_status(err->code);
+}
+
+static int fetch(struct cli *cli, const struct request *request, struct planned *ret,
+		 struct error *err)
+{
+	return planned_fetch(cli, &request->sources, request->params, request->fd, ret, err);
+}
+
+/* --- validate --- */
+
+static void say_valid(struct cli *cli, const struct spec_set *set, const struct fault_vec *faults)
+{
+	auto_json cJSON *json = cJSON_CreateObject();
+	json_add_bool(json, "valid", !faults->count);
+	json_add_int(json, "vms", (int64_t)set->count);
+	if (set->stack)
+		json_add_str(json, "stack", set->stack);
+	cJSON_AddItemToObject(json, "faults", faults_to_json(faults));
+	if (cli_print_structured(cli, json))
+		return;
+	faults_print(cli, faults);
+	if (faults->count || cli->quiet)
+		return;
+	if (cli->output == OUTPUT_NAME) {
+		for (size_t i = 0; i < set->count; i++)
+			cli_say(cli, "%s\n", set->vms[i]->name);
+		return;
+	}
+	cli_say(cli, "valid: %zu VM%s\n", set->count, set->count == 1 ? "" : "s");
+}
+
+/* The name that the daemon would take when no file has one. */
+static void check_stack_name(const struct sources *sources, struct fault_vec *faults)
+{
+	if (vm_name_valid(sources->stack))
+		return;
+	char *text = sources->stack[0]
+			     ? xasprintf("the directory's name '%s' cannot name a stack (a-z, 0-9, "
+					 "'-'): add 'stack: NAME'",
+					 sources->stack)
+			     : xstrdup("standard input must name its stack: add 'stack: NAME'");
+	fault_vec_push(faults, (struct fault){.file = xstrdup(sources->docs.at[0].shown),
+					      .path = xstrdup("stack"),
+					      .text = text});
+}
+
+int cmd_validate(struct cli *cli)
+{
+	struct error err = {0};
+	auto_sources struct sources sources = {0};
+	if (sources_read(cli, &sources, &err) < 0)
+		return cli_fail(cli, &err);
+	auto_free struct spec_source *list = sources_for_load(&sources);
+	const struct spec_context context = {0};
+	struct spec_set set = {0};
+	struct fault_vec faults = {0};
+	int status = spec_load(list, sources.docs.count, &context, &set, &faults);
+	if (status == 0 && !set.stack)
+		check_stack_name(&sources, &faults);
+	say_valid(cli, &set, &faults);
+	status = faults.count ? STATUS_INVALID : STATUS_DONE;
+	spec_set_clear(&set);
+	faults_clear(&faults);
+	return status;
+}
+
+/* --- diff --- */
+
+int cmd_diff(struct cli *cli)
+{
+	struct error err = {0};
+	auto_request struct request request = {.fd = -1};
+	auto_planned struct planned planned = {0};
+	if (request_read(cli, &request, &err) < 0 || fetch(cli, &request, &planned, &err) < 0)
+		return fail(cli, &err);
+	planned_print(cli, &planned);
+	if (!plan_is_empty(&planned.plan))
+		return STATUS_DIFFERS;
+	return plan_is_refused(&planned.plan) ? STATUS_REFUSED : STATUS_DONE;
+}
+
+/* --- apply, delete -f --- */
+
+/* True when the work may begin; else *ret_status is how the command ends. */
+static bool may_begin(struct cli *cli, const struct planned *planned, const char *question,
+		      int *ret_status)
+{
+	if (!plan_is_disruptive(&planned->plan) || cli_flag(cli, "yes"))
+		return true;
+	*ret_status = STATUS_REFUSED;
+	if (!cli->io.in_tty || !cli->io.err_tty) {
+		cli_complain(cli, "banger: this interrupts or deletes VMs and there is no terminal "
+				  "to ask on");
+		cli_hint(cli, "--yes does it without a question");
+		return false;
+	}
+	if (cli_ask(cli, question))
+		return true;
+	cli_complain(cli, "banger: nothing was done");
+	return false;
+}
+
+/* The daemon refused. When the plan is another one now, that is why: show it. */
+static int explain_refusal(struct cli *cli, const struct request *request,
+			   const struct planned *before, const struct error *why)
+{
+	struct error err = {0};
+	auto_planned struct planned now = {0};
+	if (why->code != ERROR_CONFLICT || fetch(cli, request, &now, &err) < 0 ||
+	    !strcmp(now.digest, before->digest))
+		return fail(cli, why);
+	cli_complain(cli, "banger: the plan changed in the meantime, nothing was done; it is now:");
+	planned_print(cli, &now);
+	return STATUS_REFUSED;
+}
+
+static enum wait_goal goal_of(enum action_kind kind)
+{
+	if (kind == ACTION_DELETE)
+		return GOAL_GONE;
+	return kind == ACTION_STOP ? GOAL_DOWN : GOAL_UP;
+}
+
+/* Does what planned says and follows it. */
+static int carry_out(struct cli *cli, const char *method, struct request *request,
+		     const struct planned *planned)
+{
+	struct error err = {0};
+	auto_json cJSON *reply = NULL;
+	auto_json cJSON *params = cJSON_Duplicate(request->params, true);
+	auto_wait_items struct wait_item_vec items = {0};
+	json_add_str(params, "digest", planned->digest);
+	json_add_bool(params, "yes", true);
+	lseek(request->fd, 0, SEEK_SET);
+	if (conn_call_fd(cli, method, params, request->fd, &reply, &err) < 0)
+		return explain_refusal(cli, request, planned, &err);
+	const cJSON *op;
+	cJSON_ArrayForEach(op, json_get(reply, "ops"))
+	{
+		wait_items_add(&items, op,
+			       goal_of(planned_kind(planned, json_str(op, "name", ""))));
+	}
+	return wait_finish(cli, &items, planned->json);
+}
+
+static void say_refusals(struct cli *cli, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->vms[i].kind == ACTION_REFUSE)
+			cli_complain(cli, "banger: vm '%s' refused: %s", plan->vms[i].name,
+				     plan->vms[i].reason);
+	if (plan->guard[0])
+		cli_complain(cli, "banger: %s", plan->guard);
+	if (plan->needs_adopt)
+		cli_complain(cli, "banger: VMs of these names exist and belong to no stack: "
+				  "--adopt takes them");
+}
+
+static int plan_and_do(struct cli *cli, const char *method, const char *question)
+{
+	struct error err = {0};
+	auto_request struct request request = {.fd = -1};
+	auto_planned struct planned planned = {0};
+	int status;
+	if (request_read(cli, &request, &err) < 0)
+		return fail(cli, &err);
+	if (!strcmp(method, "delete"))
+		json_add_bool(request.params, "delete", true);
+	if (fetch(cli, &request, &planned, &err) < 0)
+		return fail(cli, &err);
+	bool text = cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE;
+	if (text && !cli->quiet)
+		planned_print(cli, &planned);
+	/* All or nothing, but for the deletions that the guard holds back. */
+	if (planned.plan.refused || planned.plan.needs_adopt) {
+		say_refusals(cli, &planned.plan);
+		return STATUS_REFUSED;
+	}
+	int refused = plan_is_refused(&planned.plan) ? STATUS_REFUSED : STATUS_DONE;
+	/* An empty plan is applied as well: it lifts holds and records where the stack lives. */
+	if (!may_begin(cli, &planned, question, &status))
+		return status;
+	status = carry_out(cli, method, &request, &planned);
+	if (refused)
+		say_refusals(cli, &planned.plan);
+	return worse(refused, status);
+}
+
+int cmd_apply(struct cli *cli)
+{
+	return plan_and_do(cli, "apply", "Do you want to apply this?");
+}
+
+int cmd_delete(struct cli *cli)
+{
+	bool files = cli_value(cli, "file", NULL) != NULL;
+	if (files && cli->args.words.count)
+		return cli_misused(cli, "either names or --file, not both");
+	if (files)
+		return plan_and_do(cli, "delete", "Do you want to delete these VMs?");
+	if (!cli->args.words.count)
+		return cli_misused(cli, "nothing named: banger delete NAME... or -f FILE");
+	return cmd_delete_names(cli);
+}

@@ -1,0 +1,179 @@
+/* daemon start, stop, status, ping, doctor, version. */
+#include "cli/cli.h"
+#include "cli/cmds.h"
+#include "cli/conn.h"
+#include "cli/table.h"
+#include "cli/term.h"
+#include "sys/loop.h"
+#include "sys/proc.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define STOP_MS 10000
+
+static cJSON *daemon_to_json(const struct daemon_info *daemon)
+{
+	cJSON *json = cJSON_CreateObject();
+	json_add_str(json, "version", daemon->version);
+	json_add_str(json, "commit", daemon->commit);
+	json_add_int(json, "pid", daemon->pid);
+	json_add_int(json, "started_ms", daemon->started_ms);
+	json_add_int(json, "vms", daemon->vms);
+	json_add_int(json, "running", daemon->running);
+	return json;
+}
+
+static void say_daemon(struct cli *cli)
+{
+	const struct daemon_info *daemon = conn_daemon(cli);
+	auto_json cJSON *json = daemon_to_json(daemon);
+	auto_free char *up = table_age(daemon->started_ms, clock_wall_ms());
+	if (cli_print_structured(cli, json) || cli->quiet)
+		return;
+	cli_say(cli,
+		"bangerd %s (%s) runs as pid %" PRId64 " for %s, with %" PRId64 " VM%s, %" PRId64
+		" running\n",
+		daemon->version, daemon->commit, daemon->pid, up, daemon->vms,
+		daemon->vms == 1 ? "" : "s", daemon->running);
+}
+
+int cmd_daemon_start(struct cli *cli)
+{
+	struct error err = {0};
+	if (conn_open(cli, true, &err) < 0)
+		return cli_fail(cli, &err);
+	say_daemon(cli);
+	return STATUS_DONE;
+}
+
+int cmd_daemon_status(struct cli *cli)
+{
+	struct error err = {0};
+	if (conn_open(cli, false, &err) == 0) {
+		say_daemon(cli);
+		return STATUS_DONE;
+	}
+	auto_json cJSON *json = cJSON_CreateObject();
+	json_add_bool(json, "running", false);
+	if (!cli_print_structured(cli, json) && !cli->quiet)
+		cli_say(cli, "%s\n", err.text);
+	return STATUS_FAILED;
+}
+
+int cmd_ping(struct cli *cli)
+{
+	struct error err = {0};
+	if (conn_open(cli, false, &err) < 0) {
+		cli_complain(cli, "banger: %s", err.text);
+		cli_hint(cli, "every command that needs it starts it, 'banger daemon start' too");
+		return error_exit_status(err.code);
+	}
+	const struct daemon_info *daemon = conn_daemon(cli);
+	auto_json cJSON *json = daemon_to_json(daemon);
+	if (!cli_print_structured(cli, json) && !cli->quiet)
+		cli_say(cli, "version %s\ncommit %s\npid %" PRId64 "\n", daemon->version,
+			daemon->commit, daemon->pid);
+	return STATUS_DONE;
+}
+
+int cmd_daemon_stop(struct cli *cli)
+{
+	struct error err = {0};
+	auto_json cJSON *reply = NULL;
+	if (conn_open(cli, false, &err) < 0) {
+		if (err.code != ERROR_UNAVAILABLE)
+			return cli_fail(cli, &err);
+		if (!cli->quiet)
+			cli_say(cli, "bangerd does not run\n");
+		return STATUS_DONE;
+	}
+	/* Held before it is asked to end, so that the pid cannot become another's. */
+	auto_close int pidfd = proc_pidfd((pid_t)conn_daemon(cli)->pid);
+	if (conn_call(cli, "shutdown", NULL, &reply, &err) < 0 && !conn_is_lost(&err))
+		return cli_fail(cli, &err);
+	if (pidfd >= 0 && proc_wait_gone(pidfd, STOP_MS) < 0) {
+		error_set(&err, ERROR_TIMEOUT, "bangerd did not end within %d s", STOP_MS / 1000);
+		return cli_fail(cli, &err);
+	}
+	if (!cli->quiet)
+		cli_say(cli, "bangerd ended, its VMs run on\n");
+	return STATUS_DONE;
+}
+
+/* --- doctor --- */
+
+static const char *status_colour(const char *status)
+{
+	if (!strcmp(status, "pass"))
+		return TERM_GREEN;
+	return !strcmp(status, "warn") ? TERM_YELLOW : TERM_RED;
+}
+
+/* Without a daemon there is one finding. */
+static cJSON *no_daemon(const struct error *err)
+{
+	cJSON *reply = cJSON_CreateObject(), *item = cJSON_CreateObject();
+	cJSON *items = cJSON_AddArrayToObject(reply, "items");
+	json_add_str(item, "check", "daemon");
+	json_add_str(item, "status", "fail");
+	json_add_str(item, "detail", err->text);
+	json_add_str(item, "fix", "read bangerd.log in the state directory");
+	cJSON_AddItemToArray(items, item);
+	return reply;
+}
+
+static void print_checks(struct cli *cli, const cJSON *items)
+{
+	auto_table struct table table = {0};
+	const cJSON *item;
+	table_column(&table, "CHECK", false);
+	table_column(&table, "STATUS", false);
+	table_column(&table, "DETAIL", false);
+	cJSON_ArrayForEach(item, items)
+	{
+		const char *status = json_str(item, "status", "fail");
+		table_cell(&table, json_str(item, "check", NULL));
+		table_cell(&table, status);
+		table_colour(&table, status_colour(status));
+		table_cell(&table, json_str(item, "detail", NULL));
+	}
+	table_print(&table, cli);
+	cJSON_ArrayForEach(item, items)
+	{
+		auto_buf struct buf clean = BUF_INIT;
+		const char *fix = json_str(item, "fix", "");
+		if (!fix[0] || !strcmp(json_str(item, "status", "fail"), "pass"))
+			continue;
+		term_clean(&clean, fix);
+		cli_say(cli, "\n%s: %s\n", json_str(item, "check", ""), clean.data);
+	}
+}
+
+int cmd_doctor(struct cli *cli)
+{
+	struct error err = {0};
+	auto_json cJSON *reply = NULL;
+	if (conn_call(cli, "doctor", NULL, &reply, &err) < 0)
+		reply = no_daemon(&err);
+	const cJSON *items = json_get(reply, "items"), *item;
+	int status = STATUS_DONE;
+	cJSON_ArrayForEach(item, items)
+	{
+		if (!strcmp(json_str(item, "status", "fail"), "fail"))
+			status = STATUS_FAILED;
+	}
+	if (!cli_print_structured(cli, items) && !cli->quiet)
+		print_checks(cli, items);
+	return status;
+}
+
+int cmd_version(struct cli *cli)
+{
+	auto_json cJSON *json = cJSON_CreateObject();
+	json_add_str(json, "version", BANGER_VERSION);
+	json_add_str(json, "commit", BANGER_COMMIT);
+	if (!cli_print_structured(cli, json))
+		cli_say(cli, "banger %s (%s)\n", BANGER_VERSION, BANGER_COMMIT);
+	return STATUS_DONE;
+}
