@@ -249,7 +249,7 @@ static enum error_code child_watch(const struct proc_run *run, struct child *chi
 static int run_with(const struct proc_run *run, int *ret_status, struct sink *out,
 		    struct sink *errs, struct error *err)
 {
-	struct child child;
+	struct child child = { .pidfd = -1, .out_fd = -1, .err_fd = -1 };
 	if (child_start(run, &child, err) < 0)
 		return -1;
 	auto_buf struct buf line = BUF_INIT;
@@ -293,7 +293,7 @@ int proc_check(const struct proc_run *run, struct buf *out, struct error *err)
 	struct sink to_out = { .to = out,
 			       .max = run->output_max ? run->output_max : OUTPUT_MAX_DEFAULT };
 	struct sink to_err = { .to = &tail, .max = TAIL_BYTES, .keep_tail = true };
-	int status;
+	int status = 0;
 	if (run_with(run, &status, &to_out, &to_err, err) < 0)
 		return -1;
 	if (status == 0)
