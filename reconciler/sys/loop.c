@@ -247,10 +247,10 @@ void loop_timer_free(struct loop_timer *timer)
 
 static void run_timers(struct loop *loop)
 {
-	uint64_t now = now_ns(), orders = loop->timer_order;
+	uint64_t now = now_ns();
 	while (loop->heap.count && !loop->quit) {
 		struct loop_timer *timer = loop->heap.at[0];
-		if (timer->deadline_ns > now || timer->order >= orders)
+		if (timer->deadline_ns > now)
 			return;
 		loop_timer_stop(timer);
 		timer->fn(timer->data);

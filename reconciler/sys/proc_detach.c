@@ -66,7 +66,8 @@ static _Noreturn void fail(const struct plan *plan, enum step step)
 	_exit(127);
 }
 
-/* Everything goes but stdio and what is kept; the kept ones survive exec, the socket does not. */
+/* Everything goes but stdio and what is kept; the kept ones survive exec, the socket does not. The
+ * copy of the parent's end goes too: it would hide the parent's death. */
 static int close_others(const struct plan *plan)
 {
 	unsigned from = 3;
@@ -134,10 +135,8 @@ static _Noreturn void grandchild_main(struct plan *plan)
 	fail(plan, STEP_EXEC);
 }
 
-static _Noreturn void middle_main(struct plan *plan, int parent_socket)
+static _Noreturn void middle_main(struct plan *plan)
 {
-	/* Its copy of the parent's end would hide the parent's death from it. */
-	close(parent_socket);
 	setsid();
 	pid_t pid = fork();
 	if (pid == 0)
@@ -247,7 +246,7 @@ int proc_detach(const struct proc_detach *detach, pid_t *ret_pid, int *ret_pidfd
 	(void)keep;
 	pid_t middle = child_fork();
 	if (middle == 0)
-		middle_main(&plan, ours);
+		middle_main(&plan);
 	if (middle < 0)
 		return error_sys(err, "cannot run '%s'", program);
 	close(take_fd(&theirs));

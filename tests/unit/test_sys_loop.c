@@ -171,7 +171,12 @@ static void end_both(void *data, uint32_t events)
 static void a_watch_freed_in_a_batch_is_not_called(void **state)
 {
 	(void)state;
-	auto_close int a = eventfd(1, EFD_CLOEXEC), b = eventfd(1, EFD_CLOEXEC);
+	/* Hung up, which epoll tells whatever the mask is. */
+	int a_ends[2], b_ends[2];
+	assert_int_equal(pipe(a_ends) | pipe(b_ends), 0);
+	close(a_ends[1]);
+	close(b_ends[1]);
+	auto_close int a = a_ends[0], b = b_ends[0];
 	struct pair one, two;
 	one.mine = two.other = loop_watch(loop, a, EPOLLIN, end_both, &one, &err);
 	two.mine = one.other = loop_watch(loop, b, EPOLLIN, end_both, &two, &err);
