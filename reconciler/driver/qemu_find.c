@@ -184,30 +184,29 @@ static bool means_gone(int code)
 	return code != EMFILE && code != ENFILE && code != ENOMEM;
 }
 
+/* Its command line names our state directory: rules out nearly all. */
 static bool look(struct scan *scan, pid_t pid, struct hv_process *ret)
 {
 	buf_reset(&scan->cmdline);
 	buf_reset(&scan->vms_dir);
-	errno = 0;
-	return is_ours_by_uid(scan->proc_dirfd, pid) &&
-	       proc_cmdline(scan->proc_dirfd, pid, &scan->cmdline) == 0 &&
+	return proc_cmdline(scan->proc_dirfd, pid, &scan->cmdline) == 0 &&
 	       qemu_cmdline_parse(scan->cmdline.data, scan->cmdline.len, ret, &scan->vms_dir) &&
-	       is_our_state(&scan->state, scan->vms_dir.data) && runs_qemu(scan->proc_dirfd, pid) &&
-	       shares_our_root(scan, pid);
+	       is_our_state(&scan->state, scan->vms_dir.data);
 }
 
 static int consider(void *cookie, pid_t pid)
 {
 	struct scan *scan = cookie;
 	struct hv_process seen;
-	if (!look(scan, pid, &seen))
+	errno = 0;
+	if (!is_ours_by_uid(scan->proc_dirfd, pid) || !look(scan, pid, &seen))
 		return means_gone(errno) ? 0 : errno;
 	auto_close int pidfd = proc_pidfd(pid);
-	if (pidfd < 0)
-		return means_gone(errno) ? 0 : errno;
-	if (!look(scan, pid, &seen) || proc_is_zombie(scan->proc_dirfd, pid) ||
+	if (pidfd < 0 || !is_ours_by_uid(scan->proc_dirfd, pid) || !look(scan, pid, &seen) ||
+	    !runs_qemu(scan->proc_dirfd, pid) || !shares_our_root(scan, pid) ||
 	    proc_start_ticks(scan->proc_dirfd, pid, &seen.start_ticks) < 0)
 		return means_gone(errno) ? 0 : errno;
+	/* Had it ended while we looked; a zombie has ended too. */
 	if (proc_wait_gone(pidfd, 0) == 0)
 		return 0;
 	seen.pid = pid;
