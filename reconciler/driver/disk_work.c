@@ -1,6 +1,6 @@
 /* Theory of operation: the work disk is a sparse file with an ext4 on it, writable by nobody but its
  * VM. mke2fs is told that what it does not write reads as zeroes, so that neither it nor the guest's
- * kernel ever writes empty inode tables: a disk of any size starts as a few hundred KiB. */
+ * kernel ever writes empty inode tables: a disk of 8 GiB starts as 4 MiB. */
 #include "driver/disk.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
