@@ -106,27 +106,31 @@ static bool takes_no_value(const char *option)
 	       !strcmp(option, "-S");
 }
 
+/* The argument at *at, which then stands at the next; NULL at the end or when it is cut off. */
+static const char *next_argument(const char **at, const char *end)
+{
+	const char *argument = *at;
+	const char *nul = argument < end ? memchr(argument, '\0', (size_t)(end - argument)) : NULL;
+	if (!nul)
+		return NULL;
+	*at = nul + 1;
+	return argument;
+}
+
+/* Options and their values are walked in pairs, so that a value (kernel arguments are the user's) is
+ * never taken for an option. */
 bool qemu_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
 			struct buf *ret_vms_dir)
 {
-	const char *end = cmdline + len;
+	const char *at = cmdline, *end = cmdline + len, *option, *value;
 	bool ours = false;
 	*ret = (struct hv_process){ .pidfd = -1 };
-	/* Options and their values are walked in pairs, so that a value (kernel arguments are the
-	 * user's) is never taken for an option. The kernel ends each argument with NUL; one that is
-	 * cut off ends the walk. */
-	const char *at = memchr(cmdline, '\0', len);
-	at = at ? at + 1 : end;
-	while (at < end) {
-		const char *option = at;
-		at = memchr(at, '\0', (size_t)(end - at));
-		if (!at++)
-			break;
+	next_argument(&at, end); /* the program */
+	while ((option = next_argument(&at, end))) {
 		if (takes_no_value(option))
 			continue;
-		const char *value = at;
-		at = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
-		if (!at++)
+		value = next_argument(&at, end);
+		if (!value)
 			break;
 		if (!strcmp(option, "-pidfile"))
 			ours = parse_pidfile(value, ret, ret_vms_dir);

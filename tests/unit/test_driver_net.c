@@ -59,6 +59,7 @@ static void a_listener_is_named(void **state)
 	struct error err;
 	uint16_t number;
 	auto_close int fd = socket_on(AF_INET, SOCK_STREAM, "127.0.0.1", 0, true, &number);
+	assert_true(fd >= 0);
 	struct port_spec exact = port_at("127.0.0.1", number, PORT_TCP);
 	struct port_spec any = port_at("0.0.0.0", number, PORT_TCP);
 	struct port_spec other = port_at("127.0.0.2", number, PORT_TCP);
@@ -74,6 +75,7 @@ static void a_listener_everywhere_is_in_the_way_of_each_address(void **state)
 	(void)state;
 	uint16_t number;
 	auto_close int fd = socket_on(AF_INET, SOCK_STREAM, "0.0.0.0", 0, true, &number);
+	assert_true(fd >= 0);
 	struct port_spec port = port_at("127.65.4.3", number, PORT_TCP);
 	assert_taken_by_us(&port);
 }
@@ -81,7 +83,7 @@ static void a_listener_everywhere_is_in_the_way_of_each_address(void **state)
 static void a_dual_stack_listener_is_named(void **state)
 {
 	(void)state;
-	uint16_t number;
+	uint16_t number = 0;
 	int fd = -1;
 	if (access("/proc/net/if_inet6", F_OK) == 0)
 		fd = socket_on(AF_INET6, SOCK_STREAM, "::", 0, true, &number);
@@ -98,6 +100,7 @@ static void a_udp_socket_is_named(void **state)
 	(void)state;
 	uint16_t number;
 	auto_close int fd = socket_on(AF_INET, SOCK_DGRAM, "127.0.0.1", 0, true, &number);
+	assert_true(fd >= 0);
 	struct port_spec port = port_at("127.0.0.1", number, PORT_UDP);
 	assert_taken_by_us(&port);
 }
