@@ -1,9 +1,9 @@
-/* Theory of operation: that /dev/kvm opens says little. A paravirtual one, as nested clouds have it,
- * runs a three-instruction guest and emulates a kernel so slowly that it never boots. So a guest of
- * two instructions counts down from 100,000, which takes hardware well under a millisecond and an
- * emulator over a hundred. It runs in a child, as a KVM_RUN that never returns can only be killed.
- * The verdict is kept until the next boot of the host or the next kernel; refusals that cost nothing
- * to find out (no device, no permission) are asked anew each time. */
+/* Theory of operation: that /dev/kvm opens says little. A paravirtual one, as nested clouds have
+ * it, runs a three-instruction guest and emulates a kernel so slowly that it never boots. So a
+ * guest of two instructions counts down from 100,000, which takes hardware well under a millisecond
+ * and an emulator over a hundred. It runs in a child, as a KVM_RUN that never returns can only be
+ * killed. The verdict is kept until the next boot of the host or the next kernel; refusals that
+ * cost nothing to find out (no device, no permission) are asked anew each time. */
 #include "driver/driver.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -22,33 +22,42 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define GUEST_ADDRESS   0x1000
-#define GUEST_LOOPS     100000
-#define FAST_ENOUGH_US  50000
-#define DEADLINE_MS     2000
-#define CACHE_NAME      "accel.json"
-#define CACHE_MAX       4096
-#define DEVICE          "/dev/kvm"
+#define GUEST_ADDRESS  0x1000
+#define GUEST_LOOPS    100000
+#define FAST_ENOUGH_US 50000
+#define DEADLINE_MS    2000
+#define CACHE_NAME     "accel.json"
+#define CACHE_MAX      4096
+#define DEVICE	       "/dev/kvm"
 
 enum kvm_step { KVM_FINE, KVM_OPEN, KVM_MEMORY, KVM_VCPU, KVM_RUNS, KVM_EXITS };
 
 struct kvm_result {
 	enum kvm_step step; /* where it ended */
-	int code;           /* errno, or the exit reason for KVM_EXITS */
-	uint64_t us;        /* KVM_FINE: the loop's time */
+	int code;	    /* errno, or the exit reason for KVM_EXITS */
+	uint64_t us;	    /* KVM_FINE: the loop's time */
 };
 
 /* --- the child: async-signal-safe calls only --- */
 
 /* mov ecx, GUEST_LOOPS; again: dec ecx; jnz again; hlt -- in real mode */
 static const unsigned char guest_code[] = {
-	0x66, 0xb9, GUEST_LOOPS & 0xff, GUEST_LOOPS >> 8 & 0xff, GUEST_LOOPS >> 16, 0x00,
-	0x66, 0x49, 0x75, 0xfc, 0xf4,
+	0x66,
+	0xb9,
+	GUEST_LOOPS & 0xff,
+	GUEST_LOOPS >> 8 & 0xff,
+	GUEST_LOOPS >> 16,
+	0x00,
+	0x66,
+	0x49,
+	0x75,
+	0xfc,
+	0xf4,
 };
 
 static struct kvm_result failed_at(enum kvm_step step)
 {
-	return (struct kvm_result){ .step = step, .code = errno };
+	return (struct kvm_result){.step = step, .code = errno};
 }
 
 static int give_memory(int vm)
@@ -57,9 +66,9 @@ static int give_memory(int vm)
 	if (page == MAP_FAILED)
 		return -1;
 	memcpy(page, guest_code, sizeof(guest_code));
-	struct kvm_userspace_memory_region region = { .guest_phys_addr = GUEST_ADDRESS,
-						      .memory_size = 4096,
-						      .userspace_addr = (uintptr_t)page };
+	struct kvm_userspace_memory_region region = {.guest_phys_addr = GUEST_ADDRESS,
+						     .memory_size = 4096,
+						     .userspace_addr = (uintptr_t)page};
 	/* Processors without "unrestricted guest" need a place for their helper structures. */
 	uint64_t identity_map = 0xfffbc000;
 	ioctl(vm, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
@@ -74,7 +83,7 @@ static int point_vcpu(int vcpu)
 		return -1;
 	sregs.cs.base = 0;
 	sregs.cs.selector = 0;
-	struct kvm_regs regs = { .rip = GUEST_ADDRESS, .rflags = 2 };
+	struct kvm_regs regs = {.rip = GUEST_ADDRESS, .rflags = 2};
 	return ioctl(vcpu, KVM_SET_SREGS, &sregs) < 0 ? -1 : ioctl(vcpu, KVM_SET_REGS, &regs);
 }
 
@@ -107,15 +116,15 @@ static struct kvm_result time_guest(int kvm)
 	if (done < 0)
 		return failed_at(KVM_RUNS);
 	if (run->exit_reason != KVM_EXIT_HLT)
-		return (struct kvm_result){ .step = KVM_EXITS, .code = (int)run->exit_reason };
-	return (struct kvm_result){ .step = KVM_FINE, .us = us };
+		return (struct kvm_result){.step = KVM_EXITS, .code = (int)run->exit_reason};
+	return (struct kvm_result){.step = KVM_FINE, .us = us};
 }
 
 /* --- the parent --- */
 
 static bool read_result(int fd, struct kvm_result *ret)
 {
-	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
 	uint64_t deadline = now_us() + DEADLINE_MS * 1000;
 	for (;;) {
 		uint64_t now = now_us();
@@ -151,10 +160,10 @@ static int try_guest(int kvm, struct kvm_result *ret, struct error *err)
 
 static bool judge(const struct kvm_result *result, struct buf *detail)
 {
-	static const char *const steps[] = { [KVM_OPEN] = "open",
-					     [KVM_MEMORY] = "make a VM",
-					     [KVM_VCPU] = "make a CPU",
-					     [KVM_RUNS] = "run a guest" };
+	static const char *const steps[] = {[KVM_OPEN] = "open",
+					    [KVM_MEMORY] = "make a VM",
+					    [KVM_VCPU] = "make a CPU",
+					    [KVM_RUNS] = "run a guest"};
 	if (result->step == KVM_FINE) {
 		bool fast = result->us < FAST_ENOUGH_US;
 		buf_addf(detail, "a guest's loop of %d took %" PRIu64 ".%" PRIu64 " ms%s",
@@ -172,14 +181,15 @@ static bool judge(const struct kvm_result *result, struct buf *detail)
 
 static int measure(int kvm, enum accel *ret, struct buf *detail, struct error *err)
 {
-	struct kvm_result result = { 0 };
+	struct kvm_result result = {0};
 	int failed = try_guest(kvm, &result, err);
 	if (failed < 0)
 		return -1;
 	bool works = false;
 	if (failed)
-		buf_addf(detail, "a guest's loop of %d did not end within %d ms: " DEVICE
-				 " emulates, or hangs",
+		buf_addf(detail,
+			 "a guest's loop of %d did not end within %d ms: " DEVICE
+			 " emulates, or hangs",
 			 GUEST_LOOPS, DEADLINE_MS);
 	else
 		works = judge(&result, detail);

@@ -1,5 +1,5 @@
-/* Theory of operation: a disk is made under a temporary name, flushed and renamed, so that a kill or
- * a power failure leaves either the whole disk or a leftover that the next attempt replaces. The
+/* Theory of operation: a disk is made under a temporary name, flushed and renamed, so that a kill
+ * or a power failure leaves either the whole disk or a leftover that the next attempt replaces. The
  * temporary name is fixed: only one job works on a VM. */
 #include "driver/disk.h"
 #include "base/cleanup.h"
@@ -15,8 +15,8 @@
 
 int disk_open(int vm_dirfd, const char *name, int flags, struct error *err)
 {
-	auto_close int fd = openat(vm_dirfd, name,
-				   flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	auto_close int fd =
+		openat(vm_dirfd, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return error_sys(err, "cannot open disk '%s'", name);
 	struct stat st;
@@ -39,8 +39,7 @@ int disk_finish(int vm_dirfd, const char *name, struct error *err)
 	auto_close int fd = disk_open(vm_dirfd, tmp, O_RDWR, err);
 	if (fd < 0)
 		return -1;
-	if (fchmod(fd, 0600) == 0 && fsync(fd) == 0 &&
-	    renameat(vm_dirfd, tmp, vm_dirfd, name) == 0)
+	if (fchmod(fd, 0600) == 0 && fsync(fd) == 0 && renameat(vm_dirfd, tmp, vm_dirfd, name) == 0)
 		return 0;
 	error_sys(err, "cannot finish disk '%s'", name);
 	unlinkat(vm_dirfd, tmp, 0);

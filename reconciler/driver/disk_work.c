@@ -1,6 +1,6 @@
-/* Theory of operation: the work disk is a sparse file with an ext4 on it, writable by nobody but its
- * VM. mke2fs is told that what it does not write reads as zeroes, so that neither it nor the guest's
- * kernel ever writes empty inode tables: a disk of 8 GiB starts as 4 MiB. */
+/* Theory of operation: the work disk is a sparse file with an ext4 on it, writable by nobody but
+ * its VM. mke2fs is told that what it does not write reads as zeroes, so that neither it nor the
+ * guest's kernel ever writes empty inode tables: a disk of 8 GiB starts as 4 MiB. */
 #include "driver/disk.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
@@ -12,13 +12,13 @@
 #include <unistd.h>
 
 #define TOOL_TIMEOUT_MS 60000
-#define TMP_NAME        VM_FILE_WORK_DISK DISK_TMP
-#define SMALLEST        (8 * MIB) /* a journal and a root directory */
+#define TMP_NAME	VM_FILE_WORK_DISK DISK_TMP
+#define SMALLEST	(8 * MIB) /* a journal and a root directory */
 
 /* Ordinary users of Debian have no sbin in their PATH. */
 static const char *mke2fs_program(void)
 {
-	static const char *const places[] = { "/usr/sbin/mke2fs", "/sbin/mke2fs" };
+	static const char *const places[] = {"/usr/sbin/mke2fs", "/sbin/mke2fs"};
 	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
 		if (access(places[i], X_OK) == 0)
 			return places[i];
@@ -42,7 +42,7 @@ static int make_ext4(const char *dir, struct error *err)
 		TMP_NAME,
 		NULL,
 	};
-	struct proc_run run = { .argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS };
+	struct proc_run run = {.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS};
 	if (proc_check(&run, NULL, err) == 0)
 		return 0;
 	if (err->sys == ENOENT)

@@ -19,37 +19,37 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define VM_FILE_LOCK        "lock"         /* flock held by the hypervisor itself */
-#define VM_FILE_PID         "pid"
-#define VM_FILE_MONITOR     "qmp.sock"
-#define VM_FILE_AGENT       "agent.sock"
-#define VM_FILE_CONSOLE     "console.sock" /* the console arrives here ... */
+#define VM_FILE_LOCK	    "lock" /* flock held by the hypervisor itself */
+#define VM_FILE_PID	    "pid"
+#define VM_FILE_MONITOR	    "qmp.sock"
+#define VM_FILE_AGENT	    "agent.sock"
+#define VM_FILE_CONSOLE	    "console.sock" /* the console arrives here ... */
 #define VM_FILE_CONSOLE_LOG "console.log"  /* ... and bangerd keeps a bounded tail of it here */
-#define VM_FILE_LOG         "hypervisor.log"
-#define VM_FILE_INITRD      "initrd"       /* kernel modules + agent + seed, made at every start */
+#define VM_FILE_LOG	    "hypervisor.log"
+#define VM_FILE_INITRD	    "initrd" /* kernel modules + agent + seed, made at every start */
 /* The name tells the format. Its content never does: a guest could write a qcow2 header with a
  * backing file of the host's into its raw disk. */
-#define VM_FILE_ROOT_DISK    "root.img"    /* raw reflink, or ... */
-#define VM_FILE_ROOT_OVERLAY "root.qcow2"  /* ... qcow2 overlay */
-#define VM_FILE_WORK_DISK   "work.img"     /* raw, sparse, ext4 */
-#define VM_FILE_HANDLES     "handles.json" /* a cache, never believed */
+#define VM_FILE_ROOT_DISK    "root.img"	    /* raw reflink, or ... */
+#define VM_FILE_ROOT_OVERLAY "root.qcow2"   /* ... qcow2 overlay */
+#define VM_FILE_WORK_DISK    "work.img"	    /* raw, sparse, ext4 */
+#define VM_FILE_HANDLES	     "handles.json" /* a cache, never believed */
 
 enum accel { ACCEL_TCG, ACCEL_KVM };
 
 struct vm_machine {
-	const char *id;          /* short id */
-	const char *name;        /* for the process title and messages */
-	const char *dir;         /* absolute path of the VM's directory */
-	int dirfd;               /* the same, open */
+	const char *id;	  /* short id */
+	const char *name; /* for the process title and messages */
+	const char *dir;  /* absolute path of the VM's directory */
+	int dirfd;	  /* the same, open */
 	uint32_t vcpus;
-	uint64_t memory;         /* bytes */
-	const char *kernel;      /* path of vmlinux or bzImage */
+	uint64_t memory;	 /* bytes */
+	const char *kernel;	 /* path of vmlinux or bzImage */
 	const char *kernel_args; /* the user's, appended to the driver's own; may be "" */
 	bool has_work_disk;
 	bool root_is_qcow2;
-	const char *mac;         /* 52:54:00:xx:xx:xx */
-	const char *address;     /* 127.x.y.z: SSH is forwarded from its port 2222 */
-	bool nat;                /* false: restrict=on */
+	const char *mac;     /* 52:54:00:xx:xx:xx */
+	const char *address; /* 127.x.y.z: SSH is forwarded from its port 2222 */
+	bool nat;	     /* false: restrict=on */
 	const struct port_list *ports;
 	enum accel accel;
 };
@@ -57,9 +57,9 @@ struct vm_machine {
 struct hv_process {
 	char id[16];
 	pid_t pid;
-	int pidfd;               /* owned */
-	uint64_t start_ticks;    /* field 22 of /proc/pid/stat */
-	uint32_t vcpus;          /* as its command line says */
+	int pidfd;	      /* owned */
+	uint64_t start_ticks; /* field 22 of /proc/pid/stat */
+	uint32_t vcpus;	      /* as its command line says */
 	uint64_t memory;
 	enum accel accel;
 	bool nat;
@@ -70,20 +70,20 @@ void hv_processes_clear(struct hv_process_vec *found); /* closes the pidfds */
 /* What the monitor told. */
 enum monitor_event {
 	MONITOR_NOTHING,
-	MONITOR_READY,          /* greeting and handshake done */
-	MONITOR_GUEST_RESET,    /* the guest rebooted by itself, the process goes on */
+	MONITOR_READY,		/* greeting and handshake done */
+	MONITOR_GUEST_RESET,	/* the guest rebooted by itself, the process goes on */
 	MONITOR_GUEST_POWEROFF, /* it will end: by the guest's wish */
 	MONITOR_GUEST_PANIC,
-	MONITOR_HOST_QUIT,      /* it will end: by our quit, or by a signal from outside */
-	MONITOR_BROKEN,         /* garbage or too much of it: drop the connection */
+	MONITOR_HOST_QUIT, /* it will end: by our quit, or by a signal from outside */
+	MONITOR_BROKEN,	   /* garbage or too much of it: drop the connection */
 };
 
 struct hv_driver {
 	const char *name; /* "qemu" */
 	struct capabilities can;
 
-	/* Is it usable on this host? 0 and a line for people ("/usr/bin/qemu-system-x86_64 7.2.22"),
-	 * or -1 with what to install. */
+	/* Is it usable on this host? 0 and a line for people
+	 * ("/usr/bin/qemu-system-x86_64 7.2.22"), or -1 with what to install. */
 	int (*probe)(struct buf *ret_detail, struct error *err);
 
 	/* Every process of this driver that serves a VM below state_vms_dir and is ours by uid:
@@ -93,15 +93,15 @@ struct hv_driver {
 	/* The argument vector, for tests and for start(); NULL-terminated, caller frees with
 	 * hv_argv_free(). */
 	char **(*argv)(const struct vm_machine *machine);
-	/* Starts it. BUSY when the lock is held; SYSTEM quotes the tail of VM_FILE_LOG. Returns when
-	 * its monitor answers (at most timeout_ms), the guest is then on its way. */
+	/* Starts it. BUSY when the lock is held; SYSTEM quotes the tail of VM_FILE_LOG. Returns
+	 * when its monitor answers (at most timeout_ms), the guest is then on its way. */
 	int (*start)(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *ret_pid,
 		     int *ret_pidfd, struct error *err);
 	/* Changes forwarded ports of a running VM. from/to are whole lists. */
 	int (*set_ports)(int vm_dirfd, const struct port_list *from, const struct port_list *to,
 			 struct error *err);
-	/* Ends it at once, disks flushed as far as the host knows them (quit); the caller waits on the
-	 * pidfd and kills when this failed. */
+	/* Ends it at once, disks flushed as far as the host knows them (quit); the caller waits on
+	 * the pidfd and kills when this failed. */
 	int (*quit)(int vm_dirfd, uint64_t timeout_ms, struct error *err);
 
 	/* The loop's own connection: connects (non-blocking), then every chunk read goes to feed,
@@ -125,8 +125,8 @@ int accel_choose(const char *cache_dir, enum accel *ret, struct buf *ret_detail,
 
 /* --- disks --- */
 struct disk_image {
-	const char *base;      /* path of the image's read-only rootfs (raw ext4) */
-	uint64_t size_bytes;   /* virtual size of the VM's system disk */
+	const char *base;    /* path of the image's read-only rootfs (raw ext4) */
+	uint64_t size_bytes; /* virtual size of the VM's system disk */
 };
 /* Makes VM_FILE_ROOT_DISK, a reflink, when the file system can, else VM_FILE_ROOT_OVERLAY on base.
  * Existing: success and untouched. */

@@ -18,22 +18,22 @@
 #include <sys/stat.h>
 
 #define PROBE_TIMEOUT_MS 10000
-#define KILL_WAIT_MS     5000
-#define LOG_TAIL_BYTES   2000
-#define LOG_QUOTE_BYTES  500
+#define KILL_WAIT_MS	 5000
+#define LOG_TAIL_BYTES	 2000
+#define LOG_QUOTE_BYTES	 500
 
 /* --- probe --- */
 
 static int program_version(const char *program, const char *package, struct buf *ret,
 			   struct error *err)
 {
-	const char *const argv[] = { program, "--version", NULL };
-	struct proc_run run = { .argv = argv, .timeout_ms = PROBE_TIMEOUT_MS };
+	const char *const argv[] = {program, "--version", NULL};
+	struct proc_run run = {.argv = argv, .timeout_ms = PROBE_TIMEOUT_MS};
 	if (proc_check(&run, ret, err) == 0)
 		return 0;
 	if (err->sys == ENOENT)
-		return error_set(err, ERROR_NOT_FOUND,
-				 "'%s' is not installed: apt-get install %s", program, package);
+		return error_set(err, ERROR_NOT_FOUND, "'%s' is not installed: apt-get install %s",
+				 program, package);
 	return -1;
 }
 
@@ -85,9 +85,9 @@ bool qemu_forward_parse(const char *text, struct port_spec *ret, char room[16])
 	if (sscanf(text, "%3[a-z]:%15[0-9.]:%u", proto, room, &host) != 3 || host > UINT16_MAX ||
 	    inet_pton(AF_INET, room, &in) != 1)
 		return false;
-	*ret = (struct port_spec){ .address = room,
-				   .host = (uint16_t)host,
-				   .proto = strcmp(proto, "udp") ? PORT_TCP : PORT_UDP };
+	*ret = (struct port_spec){.address = room,
+				  .host = (uint16_t)host,
+				  .proto = strcmp(proto, "udp") ? PORT_TCP : PORT_UDP};
 	return true;
 }
 
@@ -115,8 +115,8 @@ static int explain_end(int vm_dirfd, struct error *err)
 
 static int remove_sockets(int vm_dirfd, struct error *err)
 {
-	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_CONSOLE,
-					     VM_FILE_PID };
+	static const char *const names[] = {VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_CONSOLE,
+					    VM_FILE_PID};
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
 		if (fs_unlink(vm_dirfd, names[i], err) < 0)
 			return -1;
@@ -153,10 +153,10 @@ static int qemu_start(const struct vm_machine *machine, uint64_t timeout_ms, pid
 	if (remove_sockets(machine->dirfd, err) < 0)
 		return -1;
 	char **argv = qemu_argv(machine);
-	struct proc_detach detach = { .argv = (const char *const *)argv,
-				      .dirfd = machine->dirfd,
-				      .lock_name = VM_FILE_LOCK,
-				      .log_name = VM_FILE_LOG };
+	struct proc_detach detach = {.argv = (const char *const *)argv,
+				     .dirfd = machine->dirfd,
+				     .lock_name = VM_FILE_LOCK,
+				     .log_name = VM_FILE_LOG};
 	pid_t pid;
 	auto_close int pidfd = -1;
 	int started = proc_detach(&detach, &pid, &pidfd, err);
@@ -187,7 +187,7 @@ static int qemu_quit(int vm_dirfd, uint64_t timeout_ms, struct error *err)
 
 const struct hv_driver hv_qemu = {
 	.name = "qemu",
-	.can = { .live_ports = true },
+	.can = {.live_ports = true},
 	.probe = qemu_probe,
 	.find = qemu_find,
 	.argv = qemu_argv,

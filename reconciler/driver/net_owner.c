@@ -46,14 +46,15 @@ static bool parse_row(const char *line, const struct port_spec *port, uint32_t w
 	char local[33];
 	unsigned number, state, uid;
 	uint64_t inode;
-	if (sscanf(line, " %*u: %32[0-9A-F]:%X %*[0-9A-F]:%*X %X %*X:%*X %*X:%*X %*X %u %*u %" SCNu64,
+	if (sscanf(line,
+		   " %*u: %32[0-9A-F]:%X %*[0-9A-F]:%*X %X %*X:%*X %*X:%*X %*X %u %*u %" SCNu64,
 		   local, &number, &state, &uid, &inode) != 5)
 		return false;
 	if (number != port->host || (port->proto == PORT_TCP && state != TCP_LISTEN) || !inode)
 		return false;
 	if (!address_overlaps(local, strlen(local), wanted))
 		return false;
-	*ret = (struct owner){ .inode = inode, .uid = (uid_t)uid };
+	*ret = (struct owner){.inode = inode, .uid = (uid_t)uid};
 	return true;
 }
 
@@ -120,11 +121,11 @@ char *net_port_owner(int proc_dirfd, int net_dirfd, const struct port_spec *port
 	if (!find_in_table(net_dirfd, tcp ? "tcp" : "udp", port, &owner) &&
 	    !find_in_table(net_dirfd, tcp ? "tcp6" : "udp6", port, &owner))
 		return NULL;
-	struct holder holder = { .proc_dirfd = proc_dirfd };
+	struct holder holder = {.proc_dirfd = proc_dirfd};
 	snprintf(holder.link, sizeof(holder.link), "socket:[%" PRIu64 "]", owner.inode);
 	int pid = proc_each(proc_dirfd, holds, &holder);
 	if (pid > 0)
 		return proc_describe((pid_t)pid);
-	return owner.uid == geteuid() ? xstrdup("a process of yours that cannot be seen from here") :
-					user_text(owner.uid);
+	return owner.uid == geteuid() ? xstrdup("a process of yours that cannot be seen from here")
+				      : user_text(owner.uid);
 }

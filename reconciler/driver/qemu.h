@@ -6,8 +6,8 @@
 
 #include <stddef.h>
 
-#define QEMU_PROGRAM "qemu-system-x86_64"
-#define QEMU_NETDEV  "net0"
+#define QEMU_PROGRAM	    "qemu-system-x86_64"
+#define QEMU_NETDEV	    "net0"
 #define QEMU_SSH_GUEST_PORT 22
 
 /* The argument vector: identity first, so that a short read of a command line tells whose it is.

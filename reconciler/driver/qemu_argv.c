@@ -1,7 +1,7 @@
 /* Theory of operation: the argument vector is the VM's only record on the host. It is made from a
  * struct vm_machine and nothing else, and qemu_find.c reads it back from /proc. No path of the
- * user's stands inside a comma-separated option, so nothing has to be escaped: the process's working
- * directory is the VM's, and the kernel and the pid file have options of their own.
+ * user's stands inside a comma-separated option, so nothing has to be escaped: the process's
+ * working directory is the VM's, and the kernel and the pid file have options of their own.
  *
  * q35 is used with both accelerators. microvm boots 0.3 s sooner, but hangs under TCG in the
  * calibration of its clock, cannot hot-plug and has no PCI bus for pvpanic. */
@@ -47,20 +47,23 @@ static void add_identity(struct arg_vec *args, const struct vm_machine *m)
 	add(args, "-nodefaults", NULL);
 	add(args, "-no-user-config", NULL);
 	add(args, "-display", "none");
-	add(args, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
-			      "resourcecontrol=deny");
+	add(args, "-sandbox",
+	    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+	    "resourcecontrol=deny");
 }
 
 static void add_machine(struct arg_vec *args, const struct vm_machine *m)
 {
 	bool kvm = m->accel == ACCEL_KVM;
-	add(args, "-machine", "q35,usb=off,vmport=off,smm=off,sata=off,smbus=off,hpet=off,"
-			 "dump-guest-core=off");
+	add(args, "-machine",
+	    "q35,usb=off,vmport=off,smm=off,sata=off,smbus=off,hpet=off,"
+	    "dump-guest-core=off");
 	add(args, "-accel", kvm ? "kvm" : "tcg,thread=multi,tb-size=32");
 	add(args, "-cpu", kvm ? "host" : "max");
 	add_taken(args, "-smp", xasprintf("%u", m->vcpus));
-	add_taken(args, "-m", m->memory % MIB ? xasprintf("%" PRIu64 "K", m->memory / KIB) :
-						xasprintf("%" PRIu64 "M", m->memory / MIB));
+	add_taken(args, "-m",
+		  m->memory % MIB ? xasprintf("%" PRIu64 "K", m->memory / KIB)
+				  : xasprintf("%" PRIu64 "M", m->memory / MIB));
 }
 
 static void add_kernel(struct arg_vec *args, const struct vm_machine *m)
@@ -73,8 +76,8 @@ static void add_kernel(struct arg_vec *args, const struct vm_machine *m)
 		  xasprintf("console=ttyS0 quiet panic=-1%s%s", *user ? " " : "", user));
 }
 
-/* Both disks: the guest finds them by serial; its flushes reach the host's disk (cache "writeback"),
- * what it discards is given back. */
+/* Both disks: the guest finds them by serial; its flushes reach the host's disk (cache
+ * "writeback"), what it discards is given back. */
 static void add_disk(struct arg_vec *args, const char *node, const char *file, bool qcow2)
 {
 	add_taken(args, "-blockdev",
@@ -99,10 +102,10 @@ static void add_network(struct arg_vec *args, const struct vm_machine *m)
 {
 	auto_buf struct buf net = BUF_INIT;
 	buf_addf(&net, "user,id=" QEMU_NETDEV ",ipv6=off,restrict=%s", m->nat ? "off" : "on");
-	struct port_spec ssh = { .address = m->address,
-				 .host = USER_SSH_PORT,
-				 .guest = QEMU_SSH_GUEST_PORT,
-				 .proto = PORT_TCP };
+	struct port_spec ssh = {.address = m->address,
+				.host = USER_SSH_PORT,
+				.guest = QEMU_SSH_GUEST_PORT,
+				.proto = PORT_TCP};
 	buf_add(&net, ",hostfwd=");
 	qemu_forward_text(&net, &ssh, true);
 	for (size_t i = 0; m->ports && i < m->ports->count; i++) {
@@ -136,7 +139,7 @@ static void add_channels(struct arg_vec *args)
 
 char **qemu_argv(const struct vm_machine *machine)
 {
-	struct arg_vec args = { 0 };
+	struct arg_vec args = {0};
 	arg_vec_push(&args, xstrdup(QEMU_PROGRAM));
 	add_identity(&args, machine);
 	add_machine(&args, machine);

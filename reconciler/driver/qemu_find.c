@@ -1,9 +1,9 @@
-/* Theory of operation: a process is ours when its executable is a QEMU, its owner is us, it sees our
- * root directory (a container with the same paths does not), and its -pidfile lies in our state
+/* Theory of operation: a process is ours when its executable is a QEMU, its owner is us, it sees
+ * our root directory (a container with the same paths does not), and its -pidfile lies in our state
  * directory. No file is consulted. The command line is read first, as it rules out nearly all, then
- * the process is pinned by a pidfd and everything is read again: had the pid been reused in between,
- * the pidfd would be of the new process and the second look would not match; had it been reused
- * after, the pidfd would tell that its process ended. */
+ * the process is pinned by a pidfd and everything is read again: had the pid been reused in
+ * between, the pidfd would be of the new process and the second look would not match; had it been
+ * reused after, the pidfd would tell that its process ended. */
 #include "driver/qemu.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
@@ -117,14 +117,14 @@ static const char *next_argument(const char **at, const char *end)
 	return argument;
 }
 
-/* Options and their values are walked in pairs, so that a value (kernel arguments are the user's) is
- * never taken for an option. */
+/* Options and their values are walked in pairs, so that a value (kernel arguments are the user's)
+ * is never taken for an option. */
 bool qemu_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
 			struct buf *ret_vms_dir)
 {
 	const char *at = cmdline, *end = cmdline + len, *option, *value;
 	bool ours = false;
-	*ret = (struct hv_process){ .pidfd = -1 };
+	*ret = (struct hv_process){.pidfd = -1};
 	next_argument(&at, end); /* the program */
 	while ((option = next_argument(&at, end))) {
 		if (takes_no_value(option))
@@ -229,11 +229,11 @@ static int by_id(const void *a, const void *b)
 int qemu_find_in(int proc_dirfd, const char *state_vms_dir, struct hv_process_vec *ret,
 		 struct error *err)
 {
-	struct scan scan = { .proc_dirfd = proc_dirfd,
-			     .state = { .given = state_vms_dir },
-			     .found = ret,
-			     .cmdline = BUF_INIT,
-			     .vms_dir = BUF_INIT };
+	struct scan scan = {.proc_dirfd = proc_dirfd,
+			    .state = {.given = state_vms_dir},
+			    .found = ret,
+			    .cmdline = BUF_INIT,
+			    .vms_dir = BUF_INIT};
 	if (stat("/", &scan.root) < 0)
 		return error_sys(err, "cannot look at '/'");
 	struct stat st;

@@ -1,7 +1,7 @@
 /* Theory of operation: what QEMU forwards is asked of QEMU ("info usernet"), not remembered: had we
  * died half-way through the last change, the difference to what is there is still the right one.
- * Surplus rules go first, as a new one may want the same host port; when adding fails, everything is
- * put back. The human monitor prints nothing on success and prose otherwise. */
+ * Surplus rules go first, as a new one may want the same host port; when adding fails, everything
+ * is put back. The human monitor prints nothing on success and prose otherwise. */
 #include "driver/qemu.h"
 #include "driver/net_user.h"
 #include "driver/qmp.h"
@@ -42,17 +42,17 @@ static bool rules_have(const struct rule_vec *rules, const struct rule *rule)
 
 static struct port_spec rule_port(const struct rule *rule)
 {
-	return (struct port_spec){ .address = rule->address,
-				   .host = rule->host,
-				   .guest = rule->guest,
-				   .proto = rule->proto };
+	return (struct port_spec){.address = rule->address,
+				  .host = rule->host,
+				  .guest = rule->guest,
+				  .proto = rule->proto};
 }
 
 static int rules_from_list(const struct port_list *ports, struct rule_vec *ret, struct error *err)
 {
 	for (size_t i = 0; ports && i < ports->count; i++) {
 		const struct port_spec *port = &ports->at[i];
-		struct rule rule = { .host = port->host, .guest = port->guest, .proto = port->proto };
+		struct rule rule = {.host = port->host, .guest = port->guest, .proto = port->proto};
 		struct in_addr in;
 		if (inet_pton(AF_INET, port->address, &in) != 1 ||
 		    !str_copy(rule.address, sizeof(rule.address), port->address))
@@ -81,9 +81,9 @@ static bool parse_rule(const char *line, struct rule *ret)
 		   &host, &guest) != 4 ||
 	    host > UINT16_MAX || guest > UINT16_MAX)
 		return false;
-	*ret = (struct rule){ .host = (uint16_t)host,
-			      .guest = (uint16_t)guest,
-			      .proto = strcmp(proto, "UDP") ? PORT_TCP : PORT_UDP };
+	*ret = (struct rule){.host = (uint16_t)host,
+			     .guest = (uint16_t)guest,
+			     .proto = strcmp(proto, "UDP") ? PORT_TCP : PORT_UDP};
 	return str_copy(ret->address, sizeof(ret->address),
 			strcmp(address, "*") ? address : "0.0.0.0");
 }
@@ -150,7 +150,7 @@ int qemu_set_ports(int vm_dirfd, const struct port_list *from, const struct port
 		   struct error *err)
 {
 	(void)from; /* QEMU knows better */
-	auto_rules struct rule_vec want = { 0 }, have = { 0 }, now = { 0 };
+	auto_rules struct rule_vec want = {0}, have = {0}, now = {0};
 	auto_qmp struct qmp qmp = QMP_INIT;
 	if (rules_from_list(to, &want, err) < 0 ||
 	    qmp_open(vm_dirfd, -1, MONITOR_WAIT_MS, &qmp, err) < 0 ||

@@ -1,7 +1,8 @@
 /* driver/qmp.h - QEMU's monitor: a blocking client for workers, a parser of events for the loop.
  *
- * The monitor serves one client at a time: a second one connects, but is greeted only when the first
- * has left. Every line is bounded; nothing QEMU says is trusted more than the guest inside it. */
+ * The monitor serves one client at a time: a second one connects, but is greeted only when the
+ * first has left. Every line is bounded; nothing QEMU says is trusted more than the guest inside
+ * it. */
 #ifndef DRIVER_QMP_H
 #define DRIVER_QMP_H
 
@@ -15,11 +16,15 @@
 /* --- the blocking client --- */
 struct qmp {
 	int fd;
-	int pidfd; /* borrowed; -1: none. Its end ends every wait. */
+	int pidfd;	      /* borrowed; -1: none. Its end ends every wait. */
 	uint64_t deadline_ms; /* on clock_monotonic_ms(), for everything that is asked */
 	struct buf in;
 };
-#define QMP_INIT (struct qmp){ .fd = -1, .pidfd = -1, .in = BUF_INIT }
+#define QMP_INIT                                                                                   \
+	(struct qmp)                                                                               \
+	{                                                                                          \
+		.fd = -1, .pidfd = -1, .in = BUF_INIT                                              \
+	}
 
 /* Connects, waits for the greeting and shakes hands. With a pidfd a missing socket is waited for
  * (the process is starting), without one it is an error with err->sys ENOENT or ECONNREFUSED.

@@ -44,12 +44,9 @@ static const struct {
 	const char *reason;
 	enum monitor_event event;
 } shutdown_reasons[] = {
-	{ "guest-shutdown", MONITOR_GUEST_POWEROFF },
-	{ "guest-panic", MONITOR_GUEST_PANIC },
-	{ "guest-reset", MONITOR_GUEST_RESET },
-	{ "host-signal", MONITOR_HOST_QUIT },
-	{ "host-qmp-quit", MONITOR_HOST_QUIT },
-	{ "host-ui", MONITOR_HOST_QUIT },
+	{"guest-shutdown", MONITOR_GUEST_POWEROFF}, {"guest-panic", MONITOR_GUEST_PANIC},
+	{"guest-reset", MONITOR_GUEST_RESET},	    {"host-signal", MONITOR_HOST_QUIT},
+	{"host-qmp-quit", MONITOR_HOST_QUIT},	    {"host-ui", MONITOR_HOST_QUIT},
 };
 
 static enum monitor_event shutdown_event(const cJSON *data)

@@ -23,20 +23,20 @@ static inline void guest_kernel(unsigned char image[GUEST_KERNEL_BYTES], uint32_
 				enum guest_end end)
 {
 	static const unsigned char header[] = {
-		0x01,                         /* 0x1f1 one sector of setup after the first */
-		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* 0x1f2 .. 0x1fb */
-		0, 0, 0x55, 0xaa,             /* 0x1fe boot flag */
-		0xeb, 0x66,                   /* 0x200 jmp 0x268 */
-		'H', 'd', 'r', 'S', 0x0c, 0x02, /* 0x206 protocol 2.12 */
+		0x01, /* 0x1f1 one sector of setup after the first */
+		0,    0,    0,	  0,	0,    0,    0, 0, 0, 0, /* 0x1f2 .. 0x1fb */
+		0,    0,    0x55, 0xaa,				/* 0x1fe boot flag */
+		0xeb, 0x66,					/* 0x200 jmp 0x268 */
+		'H',  'd',  'r',  'S',	0x0c, 0x02,		/* 0x206 protocol 2.12 */
 	};
 	/* mov ecx, count; mov dx, 0x3f8; mov al, '.'; again: out dx, al; dec ecx; jnz again */
-	unsigned char send[] = { 0x66, 0xb9, 0, 0, 0, 0, 0xba, 0xf8, 0x03,
-				 0xb0, '.',  0xee, 0x66, 0x49, 0x75, 0xfb };
-	static const unsigned char reset[] = { 0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee };
-	static const unsigned char halt[] = { 0xfa, 0xf4, 0xeb, 0xfd }; /* cli; hlt; jmp -3 */
+	unsigned char send[] = {0x66, 0xb9, 0,	 0,    0,    0,	   0xba, 0xf8,
+				0x03, 0xb0, '.', 0xee, 0x66, 0x49, 0x75, 0xfb};
+	static const unsigned char reset[] = {0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee};
+	static const unsigned char halt[] = {0xfa, 0xf4, 0xeb, 0xfd}; /* cli; hlt; jmp -3 */
 	memset(image, 0, GUEST_KERNEL_BYTES);
 	memcpy(image + 0x1f1, header, sizeof(header));
-	image[0x211] = 0x01; /* loaded high */
+	image[0x211] = 0x01;		/* loaded high */
 	memset(image + 0x22c, 0xff, 3); /* initrd_addr_max */
 	image[0x22f] = 0x37;
 	memcpy(send + 2, &count, sizeof(count));

@@ -1,6 +1,6 @@
-/* driver: which processes are ours. The test copies itself to qemu-system-x86_64 and runs that, which
- * sleeps, so that /proc holds real processes with QEMU's looks; a fake /proc has what cannot be had
- * for real. */
+/* driver: which processes are ours. The test copies itself to qemu-system-x86_64 and runs that,
+ * which sleeps, so that /proc holds real processes with QEMU's looks; a fake /proc has what cannot
+ * be had for real. */
 #include "driver/qemu.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -76,14 +75,14 @@ static int world_free(void **state)
 static char **argv_for(const char *vms, const char *id)
 {
 	auto_free char *dir = xasprintf("%s/%s", vms, id);
-	struct vm_machine vm = { .id = id,
-				 .name = "web",
-				 .dir = dir,
-				 .vcpus = 3,
-				 .memory = 1 << 27,
-				 .kernel = "/k",
-				 .mac = "52:54:00:00:00:00",
-				 .address = "127.64.0.1" };
+	struct vm_machine vm = {.id = id,
+				.name = "web",
+				.dir = dir,
+				.vcpus = 3,
+				.memory = 1 << 27,
+				.kernel = "/k",
+				.mac = "52:54:00:00:00:00",
+				.address = "127.64.0.1"};
 	return hv_qemu.argv(&vm);
 }
 
@@ -99,11 +98,13 @@ static pid_t run(struct world *w, const char *program, const char *vms, const ch
 	}
 	hv_argv_free(argv);
 	w->children[w->count++] = pid;
-	auto_free char *exe = xasprintf("/proc/%d/exe", (int)pid);
-	for (int i = 0; i < 2000; i++) { /* until it is past its exec */
-		char now[PATH_MAX] = "";
-		struct timespec pause = { .tv_nsec = 1000000 };
-		if (readlink(exe, now, sizeof(now) - 1) > 0 && strstr(now, w->root))
+	/* Until the kernel has finished its exec, which sets the arguments last. */
+	auto_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_buf struct buf cmdline = BUF_INIT;
+	for (int i = 0; i < 5000; i++) {
+		struct timespec pause = {.tv_nsec = 1000000};
+		buf_reset(&cmdline);
+		if (proc_cmdline(proc, pid, &cmdline) == 0 && !strcmp(cmdline.data, QEMU_PROGRAM))
 			break;
 		nanosleep(&pause, NULL);
 	}
@@ -113,7 +114,7 @@ static pid_t run(struct world *w, const char *program, const char *vms, const ch
 static size_t find_count(const char *vms)
 {
 	struct error err;
-	struct hv_process_vec found = { 0 };
+	struct hv_process_vec found = {0};
 	assert_int_equal(hv_qemu.find(vms, &found, &err), 0);
 	size_t count = found.count;
 	hv_processes_clear(&found);
@@ -126,7 +127,7 @@ static void ours_are_found_by_any_name_of_their_directory(void **state)
 	struct error err;
 	pid_t second = run(w, w->program, w->vms, "bb22");
 	pid_t first = run(w, w->program, w->vms, "aa11");
-	struct hv_process_vec found = { 0 };
+	struct hv_process_vec found = {0};
 	assert_int_equal(hv_qemu.find(w->vms, &found, &err), 0);
 	assert_int_equal(found.count, 2);
 	assert_string_equal(found.at[0].id, "aa11");
@@ -147,9 +148,9 @@ static void others_are_left_alone(void **state)
 	auto_free char *longer = xasprintf("%s2", w->vms);
 	auto_free char *other = xasprintf("%s/not-a-vmm", w->root);
 	copy_self(other);
-	run(w, w->program, elsewhere, "aa11");   /* another daemon's */
-	run(w, w->program, longer, "aa11");      /* a directory whose name begins like ours */
-	run(w, other, w->vms, "aa11");           /* its arguments only */
+	run(w, w->program, elsewhere, "aa11");	 /* another daemon's */
+	run(w, w->program, longer, "aa11");	 /* a directory whose name begins like ours */
+	run(w, other, w->vms, "aa11");		 /* its arguments only */
 	run(w, w->program, w->vms, "Not.an.id"); /* not a name we give */
 	assert_int_equal(find_count(w->vms), 0);
 }
@@ -183,8 +184,7 @@ static void a_hundred_are_found_in_milliseconds(void **state)
 	uint64_t before = clock_monotonic_ms();
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(find_count(w->vms), MANY);
-	print_message("100 VMs found in %.1f ms\n",
-		      (double)(clock_monotonic_ms() - before) / 10.0);
+	print_message("100 VMs found in %.1f ms\n", (double)(clock_monotonic_ms() - before) / 10.0);
 }
 
 /* --- a fake /proc: what a process may look like that we cannot make --- */
@@ -224,7 +224,7 @@ static void fake_process(struct world *w, pid_t pid)
 static size_t fake_count(struct world *w, uint64_t *ret_ticks)
 {
 	struct error err;
-	struct hv_process_vec found = { 0 };
+	struct hv_process_vec found = {0};
 	assert_int_equal(qemu_find_in(w->proc_dirfd, w->vms, &found, &err), 0);
 	size_t count = found.count;
 	if (count)
@@ -267,7 +267,7 @@ static void an_unreadable_proc_is_an_error_not_nothing(void **state)
 {
 	struct world *w = *state;
 	struct error err;
-	struct hv_process_vec found = { 0 };
+	struct hv_process_vec found = {0};
 	auto_close int file = open(w->program, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(qemu_find_in(file, w->vms, &found, &err), -1);
 	assert_int_equal(err.code, ERROR_SYSTEM);

@@ -59,23 +59,24 @@ static int world_new(void **state)
 	assert_true(w->dirfd >= 0);
 	write_kernel(w, 10, GUEST_HALTS);
 	assert_int_equal(fs_write(w->dirfd, VM_FILE_INITRD, "seed", 4, 0600, &err), 0);
-	auto_close int root = openat(w->dirfd, VM_FILE_ROOT_DISK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	auto_close int root =
+		openat(w->dirfd, VM_FILE_ROOT_DISK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(ftruncate(root, 1 << 20), 0);
 	static char address[16], mac[18];
 	assert_int_equal(net_user_address("ab12", NULL, 0, address, &err), 0);
 	net_mac("ab12", mac);
-	w->list = (struct port_list){ .at = w->ports };
-	w->machine = (struct vm_machine){ .id = "ab12",
-					  .name = "web",
-					  .dir = w->dir,
-					  .dirfd = w->dirfd,
-					  .vcpus = 1,
-					  .memory = 64 * MIB,
-					  .kernel = w->kernel,
-					  .kernel_args = "",
-					  .mac = mac,
-					  .address = address,
-					  .ports = &w->list };
+	w->list = (struct port_list){.at = w->ports};
+	w->machine = (struct vm_machine){.id = "ab12",
+					 .name = "web",
+					 .dir = w->dir,
+					 .dirfd = w->dirfd,
+					 .vcpus = 1,
+					 .memory = 64 * MIB,
+					 .kernel = w->kernel,
+					 .kernel_args = "",
+					 .mac = mac,
+					 .address = address,
+					 .ports = &w->list};
 	w->pidfd = -1;
 	*state = w;
 	return 0;
@@ -101,7 +102,7 @@ static int world_free(void **state)
 
 static void start(struct world *w)
 {
-	struct error err = { 0 };
+	struct error err = {0};
 	uint64_t before = clock_monotonic_ms();
 	if (hv_qemu.start(&w->machine, START_MS, &w->pid, &w->pidfd, &err) < 0)
 		fail_msg("%s", err.text);
@@ -117,7 +118,7 @@ static void find(const struct world *w, struct hv_process_vec *found)
 static uint16_t free_port(void)
 {
 	auto_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in at = { .sin_family = AF_INET };
+	struct sockaddr_in at = {.sin_family = AF_INET};
 	socklen_t len = sizeof(at);
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
@@ -128,7 +129,7 @@ static uint16_t free_port(void)
 static int listen_on(uint16_t port)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
@@ -139,14 +140,14 @@ static int listen_on(uint16_t port)
 static bool answers(uint16_t port)
 {
 	auto_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	return connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
 }
 
 static struct port_spec tcp_port(uint16_t host, uint16_t guest)
 {
-	return (struct port_spec){ .address = "127.0.0.1", .host = host, .guest = guest };
+	return (struct port_spec){.address = "127.0.0.1", .host = host, .guest = guest};
 }
 
 /* Reads the monitor until the event, or fails after ten seconds. */
@@ -154,7 +155,7 @@ static void await_event(int fd, struct hv_monitor *monitor, enum monitor_event w
 {
 	for (;;) {
 		char data[4096];
-		struct pollfd wait = { .fd = fd, .events = POLLIN };
+		struct pollfd wait = {.fd = fd, .events = POLLIN};
 		assert_int_equal(poll(&wait, 1, 10000), 1);
 		ssize_t len = recv(fd, data, sizeof(data), 0);
 		assert_true(len > 0);
@@ -175,7 +176,7 @@ static void a_started_vm_is_found_and_quits(void **state)
 	w->machine.memory = 96 * MIB;
 	w->machine.vcpus = 2;
 	start(w);
-	struct hv_process_vec found = { 0 };
+	struct hv_process_vec found = {0};
 	find(w, &found);
 	assert_int_equal(found.count, 1);
 	const struct hv_process *process = &found.at[0];
@@ -249,11 +250,12 @@ static void a_taken_port_is_named_with_its_owner(void **state)
 	struct error err;
 	uint16_t port = free_port();
 	auto_close int listener = listen_on(port);
+	assert_true(listener >= 0);
 	w->ports[w->list.count++] = tcp_port(port, 80);
 	assert_int_equal(hv_qemu.start(&w->machine, START_MS, &w->pid, &w->pidfd, &err), -1);
 	assert_int_equal(err.code, ERROR_BUSY);
-	auto_free char *expected = xasprintf("port 127.0.0.1:%u/tcp is taken by test_driver_qem (pid %d)",
-					     port, (int)getpid());
+	auto_free char *expected = xasprintf(
+		"port 127.0.0.1:%u/tcp is taken by test_driver_qem (pid %d)", port, (int)getpid());
 	assert_string_equal(err.text, expected);
 	struct stat st;
 	assert_int_equal(fstatat(w->dirfd, VM_FILE_MONITOR, &st, 0), -1);
@@ -277,14 +279,13 @@ static void a_start_that_fails_quotes_qemu(void **state)
 static void ports_change_while_it_runs(void **state)
 {
 	struct world *w = *state;
-	struct error err = { 0 };
+	struct error err = {0};
 	uint16_t a = free_port(), b = free_port(), taken = free_port();
-	struct port_spec first[] = { tcp_port(a, 80) };
-	struct port_spec second[] = { tcp_port(a, 81), tcp_port(b, 82) };
+	struct port_spec first[] = {tcp_port(a, 80)};
+	struct port_spec second[] = {tcp_port(a, 81), tcp_port(b, 82)};
 	second[1].proto = PORT_UDP;
-	struct port_spec third[] = { tcp_port(b, 90), tcp_port(taken, 91) };
-	const struct port_list none = { 0 }, one = { first, 1 }, two = { second, 2 },
-			       three = { third, 2 };
+	struct port_spec third[] = {tcp_port(b, 90), tcp_port(taken, 91)};
+	const struct port_list none = {0}, one = {first, 1}, two = {second, 2}, three = {third, 2};
 	start(w);
 	assert_false(answers(a));
 	if (hv_qemu.set_ports(w->dirfd, &none, &one, &err) < 0)
@@ -295,6 +296,7 @@ static void ports_change_while_it_runs(void **state)
 	assert_int_equal(net_user_ports_free(NULL, &two, &err), -1);
 	/* A failure half-way puts back what was there. */
 	auto_close int listener = listen_on(taken);
+	assert_true(listener >= 0);
 	assert_int_equal(hv_qemu.set_ports(w->dirfd, &two, &three, &err), -1);
 	assert_int_equal(err.code, ERROR_BUSY);
 	assert_non_null(strstr(err.text, "is taken by test_driver"));
@@ -303,8 +305,8 @@ static void ports_change_while_it_runs(void **state)
 	assert_int_equal(hv_qemu.set_ports(w->dirfd, &two, &none, &err), 0);
 	assert_false(answers(a));
 	/* The way in stays. */
-	struct port_spec ssh = { .address = w->machine.address, .host = USER_SSH_PORT };
-	const struct port_list way_in = { &ssh, 1 };
+	struct port_spec ssh = {.address = w->machine.address, .host = USER_SSH_PORT};
+	const struct port_list way_in = {&ssh, 1};
 	assert_int_equal(net_user_ports_free(NULL, &way_in, &err), -1);
 	assert_non_null(strstr(err.text, "banger-web"));
 }
@@ -317,9 +319,9 @@ static uint64_t cpu_ticks(pid_t pid)
 	unsigned long user = 0, system = 0;
 	assert_int_equal(fs_read(AT_FDCWD, path, 4096, &text, &err), 0);
 	const char *at = strrchr(text.data, ')');
-	assert_int_equal(sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-				&system),
-			 2);
+	assert_int_equal(
+		sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system),
+		2);
 	return user + system;
 }
 
@@ -345,7 +347,7 @@ static void a_halted_guest_costs_nothing(void **state)
 {
 	struct world *w = *state;
 	start(w);
-	struct timespec second = { .tv_sec = 2 };
+	struct timespec second = {.tv_sec = 2};
 	nanosleep(&second, NULL); /* the firmware runs */
 	uint64_t before = cpu_ticks(w->pid);
 	nanosleep(&second, NULL);
@@ -364,7 +366,7 @@ static void the_console_arrives_at_its_socket(void **state)
 	assert_true(fd >= 0);
 	auto_buf struct buf text = BUF_INIT;
 	while (!strstr(text.data, "........")) {
-		struct pollfd wait = { .fd = fd, .events = POLLIN };
+		struct pollfd wait = {.fd = fd, .events = POLLIN};
 		assert_int_equal(poll(&wait, 1, 10000), 1);
 		ssize_t len = read(fd, buf_grow(&text, 4096), 4096);
 		assert_true(len > 0);

@@ -23,7 +23,8 @@
 #define GREETING                                                                                   \
 	"{\"QMP\": {\"version\": {\"qemu\": {\"major\": 7}}, \"capabilities\": [\"oob\"]}}\r\n"
 #define DONE "{\"return\": {}}\r\n"
-#define EVENT(name, data) "{\"timestamp\": {\"seconds\": 1}, \"event\": \"" name "\", \"data\": {" data "}}\r\n"
+#define EVENT(name, data)                                                                          \
+	"{\"timestamp\": {\"seconds\": 1}, \"event\": \"" name "\", \"data\": {" data "}}\r\n"
 
 /* --- the loop's parser --- */
 
@@ -86,18 +87,34 @@ static void events_are_told_one_by_one(void **state)
 {
 	struct feed *f = *state;
 	make_ready(f);
-	assert_int_equal(push(f, EVENT("RESET", "\"guest\": true, \"reason\": \"guest-reset\"")
-			     EVENT("RESET", "\"guest\": false, \"reason\": \"host-qmp-system-reset\"")
-			     EVENT("NIC_RX_FILTER_CHANGED", "\"path\": \"/x\"")
-			     "{\"event\": \"POWERDOWN\"}\n"
-			     EVENT("GUEST_PANICKED", "\"action\": \"poweroff\"")
-			     EVENT("SHUTDOWN", "\"guest\": true, \"reason\": \"guest-panic\"")
-			     EVENT("SHUTDOWN", "\"guest\": true, \"reason\": \"guest-shutdown\"")
-			     EVENT("SHUTDOWN", "\"guest\": false, \"reason\": \"host-signal\"")
-			     EVENT("SHUTDOWN", "\"guest\": false, \"reason\": \"host-qmp-quit\"")
-			     EVENT("SHUTDOWN", "\"guest\": false, \"reason\": \"of-tomorrow\"")
-			     EVENT("SHUTDOWN", "\"guest\": true")),
-			 MONITOR_GUEST_RESET);
+	assert_int_equal(
+		push(f,
+		     EVENT("RESET", "\"guest\": true, \"reason\": \"guest-reset\"") EVENT(
+			     "RESET", "\"guest\": false, \"reason\": \"host-qmp-system-reset\"")
+			     EVENT("NIC_RX_FILTER_CHANGED",
+				   "\"path\": \"/x\"") "{\"event\": \"POWERDOWN\"}\n" EVENT("GUEST_"
+											    "PANICK"
+											    "ED",
+											    "\"acti"
+											    "on\": "
+											    "\"powe"
+											    "roff"
+											    "\"")
+				     EVENT("SHUTDOWN", "\"guest\": true, \"reason\": "
+						       "\"guest-panic\"") EVENT(
+					     "SHUTDOWN",
+					     "\"guest\": true, \"reason\": \"guest-shutdown\"")
+					     EVENT("SHUTDOWN",
+						   "\"guest\": false, \"reason\": \"host-signal\"")
+						     EVENT("SHUTDOWN",
+							   "\"guest\": false, \"reason\": "
+							   "\"host-qmp-quit\"")
+							     EVENT("SHUTDOWN",
+								   "\"guest\": false, \"reason\": "
+								   "\"of-tomorrow\"")
+								     EVENT("SHUTDOWN",
+									   "\"guest\": true")),
+		MONITOR_GUEST_RESET);
 	assert_int_equal(more(f), MONITOR_GUEST_PANIC);
 	assert_int_equal(more(f), MONITOR_GUEST_PANIC);
 	assert_int_equal(more(f), MONITOR_GUEST_POWEROFF);
@@ -137,8 +154,15 @@ static void garbage_breaks_it_for_good(void **state)
 {
 	(void)state;
 	static const char *const garbage[] = {
-		"hello\n", "\n", "[]\n", "1\n", "{\"QMP\": \n", "{\"return\": {}}\n", "\xff\xfe\n",
-		"{\"event\": \"RESET\"}\n", "{\"error\": {\"desc\": \"no\"}}\n",
+		"hello\n",
+		"\n",
+		"[]\n",
+		"1\n",
+		"{\"QMP\": \n",
+		"{\"return\": {}}\n",
+		"\xff\xfe\n",
+		"{\"event\": \"RESET\"}\n",
+		"{\"error\": {\"desc\": \"no\"}}\n",
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(garbage); i++) {
 		struct feed *f;
@@ -206,7 +230,7 @@ static void send_text(int fd, const char *text, size_t len, bool byte_by_byte)
 static void *serve(void *data)
 {
 	struct script *s = data;
-	struct pollfd wait = { .fd = s->listener, .events = POLLIN };
+	struct pollfd wait = {.fd = s->listener, .events = POLLIN};
 	poll(&wait, 1, 5000);
 	auto_close int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
@@ -257,11 +281,12 @@ static void script_end(struct script *s)
 static void commands_are_answered_past_events(void **state)
 {
 	(void)state;
-	struct script s = { .byte_by_byte = true };
-	struct error err = { 0 };
-	script_start(&s, GREETING, DONE "{\"event\": \"RESET\"}\n{\"return\": \"two\\r\\nlines\"}\n"
-				   "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not now\"}}\n"
-				   "{\"return\": 7}\n~");
+	struct script s = {.byte_by_byte = true};
+	struct error err = {0};
+	script_start(&s, GREETING,
+		     DONE "{\"event\": \"RESET\"}\n{\"return\": \"two\\r\\nlines\"}\n"
+			  "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not now\"}}\n"
+			  "{\"return\": 7}\n~");
 	{
 		auto_qmp struct qmp qmp = QMP_INIT;
 		auto_buf struct buf text = BUF_INIT;
@@ -280,8 +305,8 @@ static void commands_are_answered_past_events(void **state)
 
 static void expect_open_fails(const char *greeting, const char *answers, enum error_code code)
 {
-	struct script s = { 0 };
-	struct error err = { 0 };
+	struct script s = {0};
+	struct error err = {0};
 	script_start(&s, greeting, answers);
 	{
 		auto_qmp struct qmp qmp = QMP_INIT;
