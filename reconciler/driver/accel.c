@@ -25,7 +25,7 @@
 #define GUEST_ADDRESS  0x1000
 #define GUEST_LOOPS    100000
 #define FAST_ENOUGH_US 50000
-#define DEADLINE_MS    2000
+#define DEADLINE_MS    UINT64_C(2000)
 #define CACHE_NAME     "accel.json"
 #define CACHE_MAX      4096
 #define DEVICE	       "/dev/kvm"
@@ -188,7 +188,7 @@ static int measure(int kvm, enum accel *ret, struct buf *detail, struct error *e
 	bool works = false;
 	if (failed)
 		buf_addf(detail,
-			 "a guest's loop of %d did not end within %d ms: " DEVICE
+			 "a guest's loop of %d did not end within %" PRIu64 " ms: " DEVICE
 			 " emulates, or hangs",
 			 GUEST_LOOPS, DEADLINE_MS);
 	else

@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #define TOOL_TIMEOUT_MS 60000
-#define TMP_NAME	VM_FILE_WORK_DISK DISK_TMP
 #define SMALLEST	(8 * MIB) /* a journal and a root directory */
+
+static const char tmp_name[] = VM_FILE_WORK_DISK DISK_TMP;
 
 /* Ordinary users of Debian have no sbin in their PATH. */
 static const char *mke2fs_program(void)
@@ -39,7 +40,7 @@ static int make_ext4(const char *dir, struct error *err)
 		"work",
 		"-E",
 		"nodiscard,assume_storage_prezeroed=1,root_owner=0:0",
-		TMP_NAME,
+		tmp_name,
 		NULL,
 	};
 	struct proc_run run = {.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS};
@@ -57,8 +58,8 @@ int disk_work_create(int vm_dirfd, const char *dir, uint64_t size_bytes, struct 
 		return 0;
 	if (size_bytes < SMALLEST)
 		return error_set(err, ERROR_INVALID, "a work disk needs at least 8 MiB");
-	unlinkat(vm_dirfd, TMP_NAME, 0);
-	auto_close int fd = openat(vm_dirfd, TMP_NAME,
+	unlinkat(vm_dirfd, tmp_name, 0);
+	auto_close int fd = openat(vm_dirfd, tmp_name,
 				   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, (off_t)size_bytes) < 0)
 		error_sys(err, "cannot create disk '%s'", VM_FILE_WORK_DISK);
@@ -66,7 +67,7 @@ int disk_work_create(int vm_dirfd, const char *dir, uint64_t size_bytes, struct 
 		error_wrap(err, "cannot create disk '%s'", VM_FILE_WORK_DISK);
 	else
 		return disk_finish(vm_dirfd, VM_FILE_WORK_DISK, err);
-	unlinkat(vm_dirfd, TMP_NAME, 0);
+	unlinkat(vm_dirfd, tmp_name, 0);
 	return -1;
 }
 

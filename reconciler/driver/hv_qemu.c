@@ -5,6 +5,7 @@
 #include "driver/qemu.h"
 #include "driver/net_user.h"
 #include "driver/qmp.h"
+#include "driver/scan.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/mem.h"
@@ -79,15 +80,16 @@ static void log_tail(int vm_dirfd, struct buf *ret)
 
 bool qemu_forward_parse(const char *text, struct port_spec *ret, char room[16])
 {
-	char proto[4];
-	unsigned host;
+	uint64_t host;
 	struct in_addr in;
-	if (sscanf(text, "%3[a-z]:%15[0-9.]:%u", proto, room, &host) != 3 || host > UINT16_MAX ||
-	    inet_pton(AF_INET, room, &in) != 1)
+	bool udp = scan_text(&text, "udp:");
+	if (!udp && !scan_text(&text, "tcp:"))
 		return false;
-	*ret = (struct port_spec){.address = room,
-				  .host = (uint16_t)host,
-				  .proto = strcmp(proto, "udp") ? PORT_TCP : PORT_UDP};
+	if (!scan_word(&text, "0123456789.", room, 16) || !scan_text(&text, ":") ||
+	    !scan_number(&text, 10, UINT16_MAX, &host) || inet_pton(AF_INET, room, &in) != 1)
+		return false;
+	*ret = (struct port_spec){
+		.address = room, .host = (uint16_t)host, .proto = udp ? PORT_UDP : PORT_TCP};
 	return true;
 }
 

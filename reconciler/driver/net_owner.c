@@ -2,6 +2,7 @@
  * /proc/<pid>/fd the processes that hold the inode, as far as we may look. An IPv4 port can be held
  * by an IPv6 socket bound to "::"; those files are looked at last. */
 #include "driver/net_user.h"
+#include "driver/scan.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -9,7 +10,6 @@
 #include "sys/proc.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -39,20 +39,35 @@ static bool address_overlaps(const char *hex, size_t len, uint32_t wanted)
 	return have == wanted || have == 0 || wanted == 0;
 }
 
+/* One column: blanks and then anything that is none. */
+static bool skip_column(const char **at)
+{
+	if (!scan_blanks(at))
+		return false;
+	*at += strcspn(*at, " \t");
+	return true;
+}
+
 /* "  0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 uid timeout inode ..." */
 static bool parse_row(const char *line, const struct port_spec *port, uint32_t wanted,
 		      struct owner *ret)
 {
 	char local[33];
-	unsigned number, state, uid;
-	uint64_t inode;
-	if (sscanf(line,
-		   " %*u: %32[0-9A-F]:%X %*[0-9A-F]:%*X %X %*X:%*X %*X:%*X %*X %u %*u %" SCNu64,
-		   local, &number, &state, &uid, &inode) != 5)
+	uint64_t number, state, uid, inode;
+	if (!skip_column(&line) || !scan_blanks(&line) ||
+	    !scan_word(&line, "0123456789ABCDEF", local, sizeof(local)) || !scan_text(&line, ":") ||
+	    !scan_number(&line, 16, UINT16_MAX, &number) || !skip_column(&line) ||
+	    !scan_blanks(&line) || !scan_number(&line, 16, 255, &state))
 		return false;
-	if (number != port->host || (port->proto == PORT_TCP && state != TCP_LISTEN) || !inode)
+	if (number != port->host || (port->proto == PORT_TCP && state != TCP_LISTEN) ||
+	    !address_overlaps(local, strlen(local), wanted))
 		return false;
-	if (!address_overlaps(local, strlen(local), wanted))
+	for (int i = 0; i < 3; i++) /* queues, timer, retransmissions */
+		if (!skip_column(&line))
+			return false;
+	if (!scan_blanks(&line) || !scan_number(&line, 10, UINT32_MAX, &uid) ||
+	    !skip_column(&line) || !scan_blanks(&line) ||
+	    !scan_number(&line, 10, UINT64_MAX, &inode) || !inode)
 		return false;
 	*ret = (struct owner){.inode = inode, .uid = (uid_t)uid};
 	return true;

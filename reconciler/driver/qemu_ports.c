@@ -5,6 +5,7 @@
 #include "driver/qemu.h"
 #include "driver/net_user.h"
 #include "driver/qmp.h"
+#include "driver/scan.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
 
@@ -75,17 +76,30 @@ static bool is_ssh(const struct rule *rule)
 /* "  TCP[HOST_FORWARD]  12       127.0.0.1  8080       10.0.2.15    80     0     0" */
 static bool parse_rule(const char *line, struct rule *ret)
 {
-	char proto[4], address[16];
-	unsigned host, guest;
-	if (sscanf(line, " %3[A-Z][HOST_FORWARD] %*d %15[0-9.*] %u %*15[0-9.] %u", proto, address,
-		   &host, &guest) != 4 ||
-	    host > UINT16_MAX || guest > UINT16_MAX)
+	static const char dotted[] = "0123456789.";
+	char guest_address[16];
+	uint64_t fd, host, guest;
+	*ret = (struct rule){.proto = PORT_TCP};
+	scan_blanks(&line);
+	if (scan_text(&line, "UDP"))
+		ret->proto = PORT_UDP;
+	else if (!scan_text(&line, "TCP"))
 		return false;
-	*ret = (struct rule){.host = (uint16_t)host,
-			     .guest = (uint16_t)guest,
-			     .proto = strcmp(proto, "UDP") ? PORT_TCP : PORT_UDP};
-	return str_copy(ret->address, sizeof(ret->address),
-			strcmp(address, "*") ? address : "0.0.0.0");
+	if (!scan_text(&line, "[HOST_FORWARD]") || !scan_blanks(&line) ||
+	    !scan_number(&line, 10, INT32_MAX, &fd) || !scan_blanks(&line))
+		return false;
+	if (scan_text(&line, "*"))
+		str_copy(ret->address, sizeof(ret->address), "0.0.0.0");
+	else if (!scan_word(&line, dotted, ret->address, sizeof(ret->address)))
+		return false;
+	if (!scan_blanks(&line) || !scan_number(&line, 10, UINT16_MAX, &host) ||
+	    !scan_blanks(&line) ||
+	    !scan_word(&line, dotted, guest_address, sizeof(guest_address)) ||
+	    !scan_blanks(&line) || !scan_number(&line, 10, UINT16_MAX, &guest))
+		return false;
+	ret->host = (uint16_t)host;
+	ret->guest = (uint16_t)guest;
+	return true;
 }
 
 static int ask_rules(struct qmp *qmp, struct rule_vec *ret, struct error *err)

@@ -194,7 +194,7 @@ int qmp_human(struct qmp *qmp, const char *line, struct buf *ret, struct error *
 	auto_json cJSON *answer = NULL;
 	if (qmp_command(qmp, "human-monitor-command", arguments, &answer, err) < 0)
 		return -1;
-	if (!cJSON_IsString(answer))
+	if (!answer || !cJSON_IsString(answer))
 		return error_set(err, ERROR_SYSTEM, "'%s': the answer is no text", line);
 	buf_add(ret, answer->valuestring);
 	return 0;
