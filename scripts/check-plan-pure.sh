@@ -27,6 +27,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 nm -A --defined-only -g "$build"/schema/*.o 2>/dev/null |
 	awk '{ sub(/:.*/, "", $1); print $NF, $1 }' >"$work/schema"
+# shellcheck disable=SC2086 # a list of objects
 nm --defined-only -g $todo | awk 'NF == 3 { print $3 }' >"$work/known"
 
 seen=" " bad=0

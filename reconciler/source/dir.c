@@ -297,8 +297,8 @@ static void remember(struct source_dir *dir, const struct source_result *result)
 	free(dir->vms);
 	free(dir->stack);
 	free(dir->reason);
-	dir->vms = xreallocarray(NULL, result->count + 1, sizeof(*dir->vms));
-	memcpy(dir->vms, result->vms, result->count * sizeof(*dir->vms));
+	dir->vms = xreallocarray(NULL, result->count + 1, sizeof(struct vm_spec *));
+	memcpy(dir->vms, result->vms, result->count * sizeof(struct vm_spec *));
 	dir->count = result->count;
 	dir->stack = xstrdup(result->stack);
 	dir->reason = xstrdup(result->incomplete_reason);

@@ -177,7 +177,7 @@ const struct vm_spec **merge_union(const struct file_list_view *files, size_t *r
 {
 	size_t count, kept = 0;
 	auto_free struct claim *claims = claims_new(files, false, &count);
-	const struct vm_spec **vms = xreallocarray(NULL, count + 1, sizeof(*vms));
+	const struct vm_spec **vms = xreallocarray(NULL, count + 1, sizeof(struct vm_spec *));
 	for (size_t i = 0; i < count; i++)
 		if (!kept || strcmp(vms[kept - 1]->name, claims[i].spec->name) != 0)
 			vms[kept++] = claims[i].spec;

@@ -192,7 +192,7 @@ void watch_forget_target(struct watch *watch, const char *name)
 {
 	for (size_t i = 0; i < watch->targets.count; i++) {
 		struct target target = watch->targets.at[i];
-		if (strcmp(target.name, name))
+		if (strcmp(target.name, name) != 0)
 			continue;
 		watch->targets.at[i] = watch->targets.at[--watch->targets.count];
 		release(watch, target.wd);
