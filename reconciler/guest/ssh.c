@@ -259,10 +259,10 @@ int ssh_run(const struct ssh_target *target, const char *command, uint64_t timeo
 	int result = run_command(&call, command, ret_status, &collected, err);
 	if (call.channel)
 		ssh_channel_free(call.channel);
-	if (call.session) {
-		ssh_disconnect(call.session);
+	/* Not ssh_disconnect(): with a descriptor that was given it forgets to close it, and only
+	 * libssh knows whether it has done so already. Freeing the session does, once. */
+	if (call.session)
 		ssh_free(call.session);
-	}
 	if (out)
 		buf_add_bytes(out, collected.data, collected.len);
 	return result < 0 ? error_wrap(err, "ssh %s:%u", target->address, target->port) : 0;
