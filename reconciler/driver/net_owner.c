@@ -54,10 +54,11 @@ static bool parse_row(const char *line, const struct port_spec *port, uint32_t w
 {
 	char local[33];
 	uint64_t number, state, uid, inode;
-	if (!skip_column(&line) || !scan_blanks(&line) ||
-	    !scan_word(&line, "0123456789ABCDEF", local, sizeof(local)) || !scan_text(&line, ":") ||
-	    !scan_number(&line, 16, UINT16_MAX, &number) || !skip_column(&line) ||
-	    !scan_blanks(&line) || !scan_number(&line, 16, 255, &state))
+	line += strspn(line, " \t"); /* none before a number of five digits */
+	line += strcspn(line, " \t");
+	if (!scan_blanks(&line) || !scan_word(&line, "0123456789ABCDEF", local, sizeof(local)) ||
+	    !scan_text(&line, ":") || !scan_number(&line, 16, UINT16_MAX, &number) ||
+	    !skip_column(&line) || !scan_blanks(&line) || !scan_number(&line, 16, 255, &state))
 		return false;
 	if (number != port->host || (port->proto == PORT_TCP && state != TCP_LISTEN) ||
 	    !address_overlaps(local, strlen(local), wanted))
