@@ -197,6 +197,7 @@ static void a_child_sees_only_stdio_and_default_signals(void **state)
 	(void)state;
 	/* Without CLOEXEC: what a careless library would leave open. */
 	auto_close int stray = open("/dev/null", O_RDONLY);
+	assert_true(stray > 2);
 	sigset_t set, old;
 	sigfillset(&set);
 	pthread_sigmask(SIG_BLOCK, &set, &old);
@@ -257,6 +258,7 @@ static void a_detached_process_is_nobodys_child(void **state)
 	(void)state;
 	int keep[] = { fcntl(dir_fd, F_DUPFD_CLOEXEC, 40), -1 };
 	auto_close int stray = open("/dev/null", O_RDONLY), high = dup2(stray, 90);
+	assert_int_equal(high, 90);
 	struct proc_detach detach = {
 		.argv = SHELL("echo out; echo err >&2;"
 			      "cut -d' ' -f5,6 /proc/$$/stat >session;"
@@ -457,15 +459,17 @@ static void stat_with_a_hostile_name_is_parsed(void **state)
 			 0);
 	assert_int_equal(run_state, 'S');
 	assert_int_equal(ticks, 98765);
-	static const char *const bad[] = { "",
-					   "7",
-					   "7 (a)",
-					   "7 (a) ",
-					   "7 (a) S",
-					   ")",
-					   "(a) S 1 2 3",
-					   "7 (a) S 1 2 3 4 5 6 7 8 9 10 11 12 "
-					   "13 14 15 16 17 18 x" };
+	static const char *const bad[] = {
+		"",
+		"7",
+		"7 (a)",
+		"7 (a) ",
+		"7 (a) S",
+		")",
+		"(a) S 1 2 3",
+		/* field 22 is no number */
+		"7 (a) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 x",
+	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(proc_stat_parse(bad[i], &run_state, &ticks), -1);
 }
