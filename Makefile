@@ -92,8 +92,8 @@ $(BUILD)/share/images/%: scripts/images/%
 TEST_OBJ    = $(if $(findstring test_agent,$@)$(findstring fuzz_agent_request,$@),$(filter-out %/main.o,$(AGENT_OBJ))) \
 	      $(if $(findstring test_cli,$@),$(filter-out %/main.o,$(call objects,reconciler/cli/*.c)))
 TEST_LIBS   = $(if $(findstring /tests/,$@),-lcmocka)
-$(filter %/test_cli%,$(UNIT)): $(call objects,reconciler/cli/*.c)
-$(filter %/test_agent%,$(UNIT)) $(filter %/fuzz_agent_request,$(FUZZ)): $(AGENT_OBJ)
+$(foreach t,$(UNIT),$(if $(findstring /test_cli,$t),$t)): $(call objects,reconciler/cli/*.c)
+$(foreach t,$(UNIT),$(if $(findstring /test_agent,$t),$t)) $(filter %/fuzz_agent_request,$(FUZZ)): $(AGENT_OBJ)
 $(FUZZ): tests/fuzz/driver.c
 $(BUILD)/tests/%: tests/unit/%.c $(LIB)
 	@mkdir -p $(@D)
