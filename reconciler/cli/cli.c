@@ -266,10 +266,10 @@ static int dispatch(struct cli *cli, const char *const *argv, size_t count)
 	}
 	if (args_parse(&cli->args, NULL, argv, count, &used, &err) < 0)
 		return cli_misused(cli, "%s", err.text);
+	if (used == count)
+		return run_bare(cli);
 	argv += used;
 	count -= used;
-	if (!count)
-		return run_bare(cli);
 	cli->command = command_find(argv, count, &named);
 	if (cli->command)
 		return run_command(cli, argv + named, count - named, &err);
