@@ -2,9 +2,10 @@
  *
  *	<state>/images/<digest>/   rootfs.ext4 image.json      immutable, digest = sha256 of rootfs
  *	<state>/images/names/tiny -> ../<digest>               a name moves, a digest never changes
- *	<state>/kernels/<digest>/  vmlinux|vmlinuz modules.cpio kernel.json
+ *	<state>/kernels/<digest>/  vmlinux|vmlinuz modules.cpio kernel.json SHA256SUMS
+ *	                           digest = sha256 of SHA256SUMS, which lists the others
  *	<state>/kernels/names/debian-cloud -> ../<digest>
- *	<state>/images/.building-<pid>-<n>                     swept when its pid is gone
+ *	<state>/images/.building-<pid>-<n>                     swept when its builder is gone
  *
  * Everything derivable from a listing; no database. Blocking, worker threads; safe to call from
  * several at once (flock on the store), and one pull of a name at a time: a second waits and finds
@@ -72,14 +73,18 @@ struct pull_progress {
 	void *cookie;
 	int cancel_fd; /* readable: give up; -1: none */
 };
-/* Makes sure the image (or kernel) is there; force: build again and move the name when the digest
+/* The stages are the recipe's own words ("download", "unpack" …) and ours: "wait" while another pull
+ * of the name is under way, "check" at the end. Cancelled: ERROR_CANCELLED; what was downloaded stays
+ * in the cache.
+ * Makes sure the image (or kernel) is there; force: build again and move the name when the digest
  * differs. An image pulls its kernel too. Unknown names: ERROR_NOT_FOUND with did-you-mean. */
 int image_pull(const struct image_store *store, const char *name, bool force,
 	       const struct pull_progress *progress, struct error *err);
 int kernel_pull(const struct image_store *store, const char *name, bool force,
 		const struct pull_progress *progress, struct error *err);
-/* Removes the name and, when no other name and none of the digests in use point at it, the files.
- * ERROR_CONFLICT is the caller's business (it knows the VMs); in_use: digests that must stay. */
+/* Removes the name and, when no other name points at its digest, the files. A digest goes only when
+ * it has no name. in_use: digests that must stay: ERROR_CONFLICT, nothing removed (the caller knows
+ * the VMs and may say it better before). */
 int image_delete(const struct image_store *store, const char *name, const char *const *in_use,
 		 size_t count, struct error *err);
 /* Removes half-built leftovers of processes that are gone. */
