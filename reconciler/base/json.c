@@ -14,7 +14,7 @@ cJSON *json_parse(const char *text, size_t len, struct error *err)
 		return NULL;
 	}
 	for (; end < text + len; end++)
-		if (!strchr(" \t\r\n", *end)) {
+		if (!*end || !strchr(" \t\r\n", *end)) {
 			cJSON_Delete(value);
 			error_set(err, ERROR_INVALID, "trailing bytes after JSON at byte %td",
 				  end - text);

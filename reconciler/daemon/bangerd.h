@@ -216,10 +216,11 @@ cJSON *fault_to_json(const struct fault *fault);
 cJSON *plan_page_to_json(const struct plan *plan, size_t offset);
 /* The VM, or NOT_FOUND with a suggestion. A unique prefix is not enough: names are exact. */
 struct vm *vm_named(struct bangerd *d, const char *name, struct error *err);
-/* {"items": [...]} with fn's result for every name of params.names: fn returns an operation's id
- * (NULL: none) or fills err. */
-cJSON *each_name(struct request *request,
-		 const struct op *(*fn)(struct request *request, struct vm *vm, struct error *err));
+/* {"items": [...]} with fn's result for every name of params.names: an operation (NULL: there was
+ * nothing to do) or an error. */
+typedef int (*vm_verb)(struct request *request, struct vm *vm, const struct op **ret_op,
+		       struct error *err);
+cJSON *each_name(struct request *request, vm_verb verb);
 cJSON *error_to_json(const struct error *err);
 /* Begins an operation for a VM that is about to be marked. */
 struct op *vm_begin_op(struct vm *vm, const char *kind);

@@ -81,16 +81,10 @@ static void conn_flush(struct conn *conn)
 
 static void conn_answer(struct conn *conn, int64_t id, cJSON *result, const struct error *err)
 {
-	auto_json cJSON *reply = cJSON_CreateObject();
-	json_add_int(reply, "id", id);
-	if (result) {
-		cJSON_AddItemToObject(reply, "result", result);
-	} else {
-		cJSON *error = cJSON_AddObjectToObject(reply, "error");
-		json_add_str(error, "code", error_code_name(err->code));
-		json_add_str(error, "text", err->text);
-	}
-	rpc_frame_add(&conn->out, reply);
+	if (result)
+		rpc_reply(&conn->out, id, result);
+	else
+		rpc_reply_error(&conn->out, id, err);
 	conn_flush(conn);
 }
 

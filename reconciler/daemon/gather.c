@@ -7,6 +7,23 @@
 #include <fcntl.h>
 #include <string.h>
 
+/* Its creation was complete, but the daemon died before it could say so in the store. */
+static void recall_creation(struct bangerd *d, struct vm *vm)
+{
+	char digest[65];
+	if (vm->row.image_digest)
+		return;
+	auto_free char *dir = xasprintf("%s/%s", d->vms_dir, vm->row.id);
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || made_read(fd, digest) < 0)
+		return;
+	vm->row.image_digest = xstrdup(digest);
+	if (!vm->applied) {
+		vm->applied = vm_spec_copy(vm->want);
+		vm->row.applied = xstrdup(vm->row.spec);
+	}
+}
+
 int gather_store(struct bangerd *d, struct error *err)
 {
 	struct store_vm_vec rows = { 0 };
@@ -17,6 +34,8 @@ int gather_store(struct bangerd *d, struct error *err)
 		struct vm *vm = vm_new(d, &rows.at[i], &bad);
 		if (!vm)
 			log_error(NULL, "%s, leaving it alone", bad.text);
+		else
+			recall_creation(d, vm);
 	}
 	store_vms_clear(&rows);
 	return 0;

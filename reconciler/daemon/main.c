@@ -169,6 +169,7 @@ int main(int argc, char **argv)
 	}
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL); /* inherited as ignored, nobody could be waited for */
 	ssh_init();
 	struct bangerd d = { .runtime_fd = -1, .lock_fd = -1, .cancel_fd = -1, .listen_fd = -1 };
 	struct error err = { 0 };

@@ -64,11 +64,12 @@ static void pull_run(struct work *work)
 	struct pull *pull = (struct pull *)work;
 	struct pull_progress progress = { .fn = pull_says, .cookie = pull,
 					  .cancel_fd = pull->d->cancel_fd };
-	pull->err = (struct error){ 0 };
-	if (pull->is_kernel)
-		kernel_pull(&pull->d->host.images, pull->name, pull->force, &progress, &pull->err);
-	else
-		image_pull(&pull->d->host.images, pull->name, pull->force, &progress, &pull->err);
+	struct error err = { 0 };
+	int failed = pull->is_kernel ? kernel_pull(&pull->d->host.images, pull->name, pull->force,
+						   &progress, &err)
+				     : image_pull(&pull->d->host.images, pull->name, pull->force,
+						  &progress, &err);
+	pull->err = failed < 0 ? err : (struct error){ 0 };
 }
 
 static void pull_done(struct work *work)

@@ -63,8 +63,7 @@ struct op *vm_begin_op(struct vm *vm, const char *kind)
 	return vm->op;
 }
 
-cJSON *each_name(struct request *request,
-		 const struct op *(*fn)(struct request *request, struct vm *vm, struct error *err))
+cJSON *each_name(struct request *request, vm_verb verb)
 {
 	cJSON *result = cJSON_CreateObject();
 	cJSON *items = cJSON_AddArrayToObject(result, "items");
@@ -74,10 +73,11 @@ cJSON *each_name(struct request *request,
 		struct error err = { 0 };
 		const char *text = cJSON_IsString(name) ? name->valuestring : "";
 		struct vm *vm = vm_named(request->d, text, &err);
-		const struct op *op = vm ? fn(request, vm, &err) : NULL;
+		const struct op *op = NULL;
+		bool failed = !vm || verb(request, vm, &op, &err) < 0;
 		cJSON *item = cJSON_CreateObject();
 		json_add_str(item, "name", text);
-		if (err.code != ERROR_NONE)
+		if (failed)
 			cJSON_AddItemToObject(item, "error", error_to_json(&err));
 		else if (op)
 			json_add_str(item, "op", op->id);

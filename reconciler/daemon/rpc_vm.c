@@ -205,21 +205,22 @@ static int want_state(struct vm *vm, enum vm_state_wanted state, struct error *e
 	return 0;
 }
 
-static const struct op *start_one(struct request *request, struct vm *vm, struct error *err)
+static int start_one(struct request *request, struct vm *vm, const struct op **ret_op,
+		     struct error *err)
 {
 	(void)request;
 	if (vm->row.deleting) {
-		error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
-		return NULL;
+		return error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
 	}
 	if (want_state(vm, STATE_RUNNING, err) < 0)
-		return NULL;
+		return -1;
 	lift_marks(vm);
 	if (vm_save(vm, err) < 0)
-		return NULL;
+		return -1;
 	pull_forget_failures(vm->d);
 	vm_mark_now(vm);
-	return vm->pid && vm->ready && !vm->job ? NULL : vm_begin_op(vm, "start");
+	*ret_op = vm->pid && vm->ready && !vm->job ? NULL : vm_begin_op(vm, "start");
+	return 0;
 }
 
 HANDLER(rpc_vm_start)
@@ -229,23 +230,24 @@ HANDLER(rpc_vm_start)
 	return 0;
 }
 
-static const struct op *stop_one(struct request *request, struct vm *vm, struct error *err)
+static int stop_one(struct request *request, struct vm *vm, const struct op **ret_op,
+		     struct error *err)
 {
 	(void)request;
 	if (vm->row.deleting) {
-		error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
-		return NULL;
+		return error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
 	}
 	vm->row.hold = HOLD_STOP;
 	if (vm_save(vm, err) < 0)
-		return NULL;
+		return -1;
 	/* A start that is under way is given up at its next step. */
 	if (vm->job && vm->job->kind != ACTION_STOP)
 		atomic_store(&vm->job->cancel, true);
 	op_finish(vm->d, vm->op, NULL);
 	vm->op = NULL;
 	vm_mark_now(vm);
-	return vm->pid || vm->job ? vm_begin_op(vm, "stop") : NULL;
+	*ret_op = vm->pid || vm->job ? vm_begin_op(vm, "stop") : NULL;
+	return 0;
 }
 
 HANDLER(rpc_vm_stop)
@@ -255,14 +257,16 @@ HANDLER(rpc_vm_stop)
 	return 0;
 }
 
-static const struct op *restart_one(struct request *request, struct vm *vm, struct error *err)
+static int restart_one(struct request *request, struct vm *vm, const struct op **ret_op,
+		     struct error *err)
 {
-	const struct op *op = start_one(request, vm, err);
-	if (err->code != ERROR_NONE)
-		return NULL;
+	if (start_one(request, vm, ret_op, err) < 0)
+		return -1;
 	if (vm->pid)
 		vm->restart_asked = true;
-	return op ? op : vm_begin_op(vm, "restart");
+	if (!*ret_op)
+		*ret_op = vm_begin_op(vm, "restart");
+	return 0;
 }
 
 HANDLER(rpc_vm_restart)
@@ -287,27 +291,26 @@ static int signal_number(const char *name)
 	return -1;
 }
 
-static const struct op *kill_one(struct request *request, struct vm *vm, struct error *err)
+static int kill_one(struct request *request, struct vm *vm, const struct op **ret_op,
+		     struct error *err)
 {
 	const char *name = json_str(request->params, "signal", "KILL");
 	int number = signal_number(name);
 	if (number < 0) {
-		error_set(err, ERROR_INVALID,
+		return error_set(err, ERROR_INVALID,
 			  "'%.20s' is no signal for a VM: KILL, TERM, INT, HUP, QUIT or ABRT", name);
-		return NULL;
 	}
 	if (!vm->pid) {
-		error_set(err, ERROR_CONFLICT, "vm '%s' is not running", vm->row.name);
-		return NULL;
+		return error_set(err, ERROR_CONFLICT, "vm '%s' is not running", vm->row.name);
 	}
 	vm->row.hold = HOLD_KILL;
 	if (vm_save(vm, err) < 0)
-		return NULL;
+		return -1;
 	op_finish(vm->d, vm->op, NULL);
 	vm->op = NULL;
-	const struct op *op = vm_begin_op(vm, "kill");
+	*ret_op = vm_begin_op(vm, "kill");
 	proc_signal(vm->pidfd, number);
-	return op;
+	return 0;
 }
 
 HANDLER(rpc_vm_kill)
@@ -317,28 +320,29 @@ HANDLER(rpc_vm_kill)
 	return 0;
 }
 
-static const struct op *delete_vm(struct vm *vm, struct error *err)
+static int delete_vm(struct vm *vm, const struct op **ret_op, struct error *err)
 {
 	if (vm->want->protect || (vm->applied && vm->applied->protect)) {
-		error_set(err, ERROR_CONFLICT, "vm '%s' is protected: banger set %s protect=false first",
+		return error_set(err, ERROR_CONFLICT, "vm '%s' is protected: banger set %s protect=false first",
 			  vm->row.name, vm->row.name);
-		return NULL;
 	}
 	vm->row.deleting = true;
 	if (vm_save(vm, err) < 0)
-		return NULL;
+		return -1;
 	op_finish(vm->d, vm->op, NULL);
 	vm->op = NULL;
 	vm_mark_now(vm);
-	return vm_begin_op(vm, "delete");
+	*ret_op = vm_begin_op(vm, "delete");
+	return 0;
 }
 
-static const struct op *delete_one(struct request *request, struct vm *vm, struct error *err)
+static int delete_one(struct request *request, struct vm *vm, const struct op **ret_op,
+		     struct error *err)
 {
 	(void)request;
 	if (check_unowned(vm, "delete", err) < 0)
-		return NULL;
-	return delete_vm(vm, err);
+		return -1;
+	return delete_vm(vm, ret_op, err);
 }
 
 HANDLER(rpc_vm_delete)
@@ -359,10 +363,11 @@ HANDLER(rpc_vm_prune)
 		struct error bad = { 0 };
 		if (vm->row.stack[0] || vm->pid || vm->job || vm->row.deleting)
 			continue;
-		const struct op *op = delete_vm(vm, &bad);
+		const struct op *op = NULL;
+		int failed = delete_vm(vm, &op, &bad);
 		cJSON *item = cJSON_CreateObject();
 		json_add_str(item, "name", vm->row.name);
-		if (op)
+		if (failed == 0)
 			json_add_str(item, "op", op->id);
 		else
 			cJSON_AddItemToObject(item, "error", error_to_json(&bad));

@@ -20,7 +20,7 @@ struct watch {
 	struct source_dir *dir;
 	struct loop_watch *events;
 	struct loop_timer *quiet;
-	bool complete;
+	bool complete, unwatched_said;
 	char *reason;  /* why nothing is deleted; NULL: nothing is held back */
 	char *said;    /* the last reason that was logged */
 	cJSON *faults; /* array */
@@ -133,6 +133,10 @@ static void look(struct watch *watch, bool final)
 	struct source_result result;
 	source_dir_scan(watch->dir, &result);
 	watch->complete = result.complete;
+	if (result.unwatched && !watch->unwatched_said)
+		log_warn(NULL, "stack '%s': changes may go unseen for up to %d s: %s", watch->stack,
+			 RESYNC_MS / 1000, result.unwatched);
+	watch->unwatched_said = result.unwatched != NULL;
 	keep_faults(watch, &result.faults);
 	if (!result.complete)
 		say(watch, result.incomplete_reason);

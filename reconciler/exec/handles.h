@@ -20,4 +20,9 @@ int handles_write(int vm_dirfd, const struct handles *handles, struct error *err
 /* -1 when there is nothing usable. */
 int handles_read(int vm_dirfd, struct handles *ret);
 
+/* vms/<id>/made: the digest of the image its system disk was made from, written when a creation is
+ * complete; so a daemon that died before it could record that finds it out. */
+int made_write(int vm_dirfd, const char *digest, struct error *err);
+int made_read(int vm_dirfd, char ret_digest[65]);
+
 #endif

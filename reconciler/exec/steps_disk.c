@@ -1,7 +1,9 @@
 /* Creation, resizing, re-imaging and removal: everything that touches a VM's directory at rest. */
+#include "exec/handles.h"
 #include "exec/job.h"
 #include "base/fs.h"
 #include "guest/guest.h"
+#include "sys/proc.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -17,8 +19,19 @@ static int directory_open(struct job *job, struct error *err)
 	return 0;
 }
 
+static int remove_directory(struct job *job, struct error *err)
+{
+	auto_close int fd = open(job->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && lock_is_held(fd, VM_FILE_LOCK))
+		return error_set(err, ERROR_BUSY, "a hypervisor still holds '%s'", job->dir);
+	return fs_remove_tree(AT_FDCWD, job->dir, err);
+}
+
 static int make_directory(struct job *job, struct error *err)
 {
+	/* What an earlier try left half-made may be of another image or size. */
+	if (!job->disks_made && remove_directory(job, err) < 0)
+		return -1;
 	if (fs_mkdirs(job->dir, 0700, err) < 0)
 		return -1;
 	return directory_open(job, err);
@@ -28,7 +41,8 @@ static int make_directory(struct job *job, struct error *err)
 static void unmake_directory(struct job *job)
 {
 	struct error ignored;
-	if (!job->disks_made)
+	/* Whoever holds the lock runs on these files: then they are no leftovers. */
+	if (!job->disks_made && job->dirfd >= 0 && !lock_is_held(job->dirfd, VM_FILE_LOCK))
 		fs_remove_tree(AT_FDCWD, job->dir, &ignored);
 }
 
@@ -74,11 +88,17 @@ static int make_host_key(struct job *job, struct error *err)
 	return keys_host(job->dirfd, comment, err);
 }
 
+static int note_made(struct job *job, struct error *err)
+{
+	return made_write(job->dirfd, job->image_digest_used, err);
+}
+
 const struct step steps_create[] = {
 	{ "directory", make_directory, unmake_directory },
 	{ "system disk", make_root_disk, NULL },
 	{ "work disk", make_work_disk, NULL },
 	{ "host key", make_host_key, NULL },
+	{ "made", note_made, NULL },
 	{ 0 },
 };
 
@@ -140,13 +160,9 @@ const struct step steps_reimage[] = {
 	{ "directory", open_directory, NULL },
 	{ "old system disk", remove_root_disk, NULL },
 	{ "system disk", make_root_disk, NULL },
+	{ "made", note_made, NULL },
 	{ 0 },
 };
-
-static int remove_directory(struct job *job, struct error *err)
-{
-	return fs_remove_tree(AT_FDCWD, job->dir, err);
-}
 
 const struct step steps_delete[] = {
 	{ "remove", remove_directory, NULL },

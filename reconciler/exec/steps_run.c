@@ -121,7 +121,8 @@ static int launch(struct job *job, const struct kernel *kernel, struct error *er
 static int start_hypervisor(struct job *job, struct error *err)
 {
 	struct kernel kernel = { 0 };
-	if (accel_choose(job->host->cache, &job->accel, NULL, err) < 0 ||
+	auto_buf struct buf why = BUF_INIT;
+	if (accel_choose(job->host->cache, &job->accel, &why, err) < 0 ||
 	    find_kernel(job, &kernel, err) < 0)
 		return -1;
 	int failed = launch(job, &kernel, err);
