@@ -5,10 +5,15 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-static const struct field *ports_field(void)
+static void add(struct claim_vec *claims, const struct port_spec *port, struct port_claim claim)
 {
-	static const char key[] = "ports";
-	return field_find(key);
+	struct in_addr address;
+	if (inet_pton(AF_INET, port->address, &address) == 1)
+		claim.address = ntohl(address.s_addr);
+	claim.host = port->host;
+	claim.proto = port->proto;
+	claim.order = claims->count;
+	claim_vec_push(claims, claim);
 }
 
 void claims_add(struct claim_vec *claims, const struct draft *draft, const char *vm,
@@ -17,23 +22,15 @@ void claims_add(struct claim_vec *claims, const struct draft *draft, const char 
 	const struct port_list *ports = &draft->spec.ports;
 	if (!ports->count)
 		return;
-	const struct yaml_node *list = draft->origin[field_index(ports_field())];
+	const struct yaml_node *list = draft->origin[field_index(field_find("ports"))];
 	for (size_t i = 0; i < ports->count; i++) {
 		const struct yaml_node *node = list ? list->items[i] : NULL;
-		struct port_claim claim = {
-			.vm = vm,
-			.file = file,
-			.host = ports->at[i].host,
-			.proto = ports->at[i].proto,
-			.line = node ? node->line : 0,
-			.column = node ? node->column : 0,
-			.index = i,
-			.order = claims->count,
-		};
-		struct in_addr address;
-		if (inet_pton(AF_INET, ports->at[i].address, &address) == 1)
-			claim.address = ntohl(address.s_addr);
-		claim_vec_push(claims, claim);
+		add(claims, &ports->at[i],
+		    (struct port_claim){.vm = vm,
+					.file = file,
+					.line = node ? node->line : 0,
+					.column = node ? node->column : 0,
+					.index = i});
 	}
 }
 
@@ -54,7 +51,8 @@ static void clash(const struct port_claim *a, const struct port_claim *b, struct
 	const struct port_claim *first = a->order < b->order ? a : b, *second = first == a ? b : a;
 	const struct path vms = {.key = "vms"}, vm = {.up = &vms, .key = second->vm};
 	const struct path ports = {.up = second->vm ? &vm : NULL, .key = "ports"};
-	const struct path path = {.up = &ports, .index = second->index};
+	const struct path element = {.up = &ports, .index = second->index};
+	const struct path *path = second->index == NO_INDEX ? &ports : &element;
 	char where[512] = "";
 	if (first->vm && first->line)
 		snprintf(where, sizeof(where), " by '%s' at %s:%d:%d", first->vm, first->file,
@@ -64,7 +62,7 @@ static void clash(const struct port_claim *a, const struct port_claim *b, struct
 	const char *file = faults->file;
 	if (second->file)
 		faults->file = second->file;
-	fault_add(faults, second->line, second->column, &path, "port %u/%s is already taken%s",
+	fault_add(faults, second->line, second->column, path, "port %u/%s is already taken%s",
 		  second->host, second->proto == PORT_UDP ? "udp" : "tcp", where);
 	faults->file = file;
 }
@@ -90,4 +88,24 @@ void claims_check(struct claim_vec *claims, struct fault_sink *faults)
 		else if (!claims->at[first].address)
 			clash(&claims->at[first], here, faults);
 	}
+}
+
+size_t spec_ports_check(const struct vm_spec *const *vms, size_t count, struct fault_vec *faults)
+{
+	struct claim_vec claims = {0};
+	struct fault_sink sink = {.to = faults, .file = ""};
+	size_t before = faults->count;
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < vms[i]->ports.count; j++)
+			add(&claims, &vms[i]->ports.at[j],
+			    (struct port_claim){.vm = vms[i]->name,
+						.file = vms[i]->file ? vms[i]->file : "",
+						.line = vms[i]->line,
+						.column = vms[i]->column,
+						.index = NO_INDEX});
+	claims_check(&claims, &sink);
+	claim_vec_clear(&claims);
+	faults_sort(&sink, before);
+	faults_close(&sink);
+	return sink.kept + sink.dropped;
 }

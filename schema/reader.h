@@ -48,13 +48,15 @@ const struct yaml_node *draft_place(const struct draft *draft, const struct fiel
 
 /* --- ports that two VMs want --- */
 
+#define NO_INDEX SIZE_MAX
+
 struct port_claim {
 	const char *vm, *file; /* vm NULL: the only one there is */
 	uint32_t address;
 	uint16_t host;
 	enum port_proto proto;
 	int line, column;
-	size_t index, order; /* element of its list; as read */
+	size_t index, order; /* element of its list, NO_INDEX: unknown; as read */
 };
 DEFINE_VEC(claim_vec, struct port_claim)
 void claims_add(struct claim_vec *claims, const struct draft *draft, const char *vm,

@@ -68,6 +68,11 @@ const struct vm_spec *spec_set_find(const struct spec_set *set, const char *name
 int spec_load(const struct spec_source *sources, size_t count, const struct spec_context *context,
 	      struct spec_set *ret, struct fault_vec *faults);
 
+/* Two VMs that want the same port of the host, for whoever joins sets that were loaded apart (within
+ * one spec_load() it is checked already). Adds a fault for each, placed at the later VM in the order
+ * of the array; returns how many. */
+size_t spec_ports_check(const struct vm_spec *const *vms, size_t count, struct fault_vec *faults);
+
 /* For `set KEY=VALUE` and the flags of `create`: applies text values to a copy of base (NULL: the
  * defaults), by the same table, bounds and messages. NULL with err on the first bad one.
  * A list is replaced by all that this call gives, "ports=8080:80,9090:90" or the key several times;

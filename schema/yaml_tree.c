@@ -146,6 +146,8 @@ static int on_start(struct builder *b, const yaml_event_t *event, enum node_kind
 
 static int on_end(struct builder *b)
 {
+	if (!b->depth)
+		BUG("libyaml ended what it did not begin");
 	struct frame *top = &b->frames[b->depth - 1];
 	size_t count = b->pending.count - top->start;
 	if (top->node->kind == NODE_MAP) {

@@ -1,5 +1,6 @@
-/* Any bytes as a spec file. What is accepted must survive the trip through JSON and through YAML:
- * the store, `show` and a hand-edited copy all rest on that. */
+/* Any bytes as a spec file, as the lines of `set`, and as JSON from the store. What is accepted
+ * must survive the trip through JSON and through YAML: the store, `show` and a hand-edited copy all
+ * rest on that. */
 #include "schema/spec_load.h"
 
 #include "base/json.h"
@@ -70,8 +71,38 @@ static void check_diff(const struct spec_set *set)
 	}
 }
 
+static void check_assignments(const char *text)
+{
+	const char *lines[8];
+	size_t count = 0;
+	struct error err = {0};
+	auto_free char *copy = xstrdup(text);
+	char *rest = copy;
+	for (char *line; count < ARRAY_COUNT(lines) && (line = strsep(&rest, "\n"));)
+		lines[count++] = line;
+	auto_ptr(vm_spec) spec = vm_spec_with(NULL, "web", lines, count, &context, &err);
+	if (spec)
+		check_json(spec);
+	else if (!err.text[0])
+		BUG("refused without a word");
+}
+
+static void check_stored(const char *text, size_t len)
+{
+	struct error err = {0};
+	auto_json cJSON *json = json_parse(text, len, &err);
+	auto_ptr(vm_spec) spec = json ? vm_spec_from_json(json, &err) : NULL;
+	if (spec)
+		check_json(spec);
+	else if (!err.text[0])
+		BUG("refused without a word");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	auto_free char *text = xstrndup((const char *)data, size);
+	check_assignments(text);
+	check_stored((const char *)data, size);
 	struct spec_set set = {0};
 	if (load((const char *)data, size, &set) < 0)
 		return 0;

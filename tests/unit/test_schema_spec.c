@@ -359,6 +359,23 @@ static void bad_assignments(void **state)
 	assert_non_null(strstr(err.text, "name: 'Web' is not a name"));
 }
 
+static void ports_of_joined_sets(void **state)
+{
+	(void)state;
+	auto_ptr(vm_spec) a = vm("ports: ['80:80', '53:53/udp']");
+	auto_ptr(vm_spec) b = vm("ports: ['0.0.0.0:80:1', '127.0.0.2:53:53/udp']");
+	memcpy(b->name, "db", 3);
+	const struct vm_spec *both[] = {a, b};
+	struct fault_vec faults = {0};
+	assert_int_equal(spec_ports_check(both, 2, &faults), 1);
+	auto_free char *text = fault_format(&faults.at[0]);
+	assert_string_equal(text, "vms.yaml:2:7: vms.db.ports: port 80/tcp is already taken by "
+				  "'web' at vms.yaml:2:7");
+	faults_clear(&faults);
+	assert_int_equal(spec_ports_check(both, 1, &faults), 0);
+	assert_int_equal(faults.count, 0);
+}
+
 static void names(void **state)
 {
 	(void)state;
@@ -386,6 +403,7 @@ int main(void)
 		cmocka_unit_test(json_is_read_strictly),    cmocka_unit_test(yaml_there_and_back),
 		cmocka_unit_test(summary_says_the_size),    cmocka_unit_test(assignments),
 		cmocka_unit_test(bad_assignments),	    cmocka_unit_test(names),
+		cmocka_unit_test(ports_of_joined_sets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
