@@ -19,6 +19,7 @@ DEFINE_CLEANUP(arena, arena_free)
 void *arena_alloc(struct arena *arena, size_t size, size_t align);
 /* A terminated copy. */
 char *arena_text(struct arena *arena, const char *text, size_t len);
-char *arena_printf(struct arena *arena, const char *fmt, ...) __attribute__((format(printf, 2, 3), nonnull));
+char *arena_printf(struct arena *arena, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3), nonnull));
 
 #endif

@@ -102,10 +102,11 @@ char *schema_emit_json_schema(void)
 	cJSON_AddItemToObject(definitions, "vm", fields_schema());
 
 	auto_free char *text = cJSON_Print(root);
-	if (!text)
-		BUG("cannot print JSON");
+	auto_buf struct buf out = BUF_INIT;
 	/* cJSON puts a tab behind each colon; no string of JSON holds a bare one. */
-	for (char *tab = text; (tab = strstr(tab, ":\t"));)
-		tab[1] = ' ';
-	return xasprintf("%s\n", text);
+	char before = '\0';
+	for (const char *p = text ? text : ""; *p; before = *p++)
+		buf_add_char(&out, *p == '\t' && before == ':' ? ' ' : *p);
+	buf_add_char(&out, '\n');
+	return buf_take(&out);
 }

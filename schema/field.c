@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* The offset of a member, and an error at compile time when its C type is not the kind's. */
-#define SAME_TYPE(m, T) (0 * sizeof(1 ? &((struct vm_spec *)0)->m : (T *)0))
+#define SAME_TYPE(m, T) _Generic(((struct vm_spec *)0)->m, T : (size_t)0)
 #define ROW(k, T, what)                                                                            \
 	.key = #k, .offset = offsetof(struct vm_spec, k) + SAME_TYPE(k, T), .kind = &(what)
 #define NAME(k)	   ROW(k, const char *, kind_name)

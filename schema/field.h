@@ -22,14 +22,12 @@ struct field {
 
 	/* Numbers, sizes (bytes) and durations (ms). step: must be a multiple, 0 = any. */
 	uint64_t min, max, step, fallback;
-	bool zero_is_none;	   /* 0 passes, whatever min says */
 	const char *fallback_text; /* of strings */
 	/* Of enums: names by value, ended by NULL; `later` are values that a newer banger knows. */
 	const char *const *choices;
 	const char *const *later;
 
 	/* What a change does to a running VM: `change`, unless decide() knows better. */
-	enum change_class change;
 	enum change_class (*decide)(const struct vm_spec *have, const struct vm_spec *want,
 				    const struct capabilities *can);
 	/* Once all fields of a VM are read: defaults and bounds that depend on others. */
@@ -39,6 +37,9 @@ struct field {
 	const char *dflt;    /* the default in words, where the table's value does not tell it */
 	const char *example; /* YAML of the value */
 	const char *classes; /* the change class in words, where decide() decides */
+
+	enum change_class change;
+	bool zero_is_none; /* 0 passes, whatever min says */
 };
 
 #define FIELD_COUNT 19

@@ -171,8 +171,8 @@ static bool equal_files(const void *a, const void *b)
 		return false;
 	for (size_t i = 0; i < x->count; i++) {
 		const struct file_spec *p = &x->at[i], *q = &y->at[i];
-		if (strcmp(p->source, q->source) || strcmp(p->path, q->path) ||
-		    p->mode != q->mode || strcmp(p->owner, q->owner))
+		if (!text_equal(p->source, q->source) || !text_equal(p->path, q->path) ||
+		    p->mode != q->mode || !text_equal(p->owner, q->owner))
 			return false;
 	}
 	return true;

@@ -144,7 +144,7 @@ static struct string_list to_list(const struct text_vec *keys, const struct read
 	qsort(keys->at, keys->count, sizeof(*keys->at), by_text);
 	list.at = arena_alloc(r->scratch, keys->count * sizeof(*list.at), 8);
 	for (size_t i = 0; i < keys->count; i++)
-		if (!i || strcmp(keys->at[i], keys->at[i - 1]))
+		if (!i || !text_equal(keys->at[i], keys->at[i - 1]))
 			list.at[list.count++] = keys->at[i];
 	return list;
 }
@@ -171,7 +171,7 @@ static bool equal_keys(const void *a, const void *b)
 	if (x->count != y->count)
 		return false;
 	for (size_t i = 0; i < x->count; i++)
-		if (strcmp(x->at[i], y->at[i]))
+		if (!text_equal(x->at[i], y->at[i]))
 			return false;
 	return true;
 }

@@ -90,7 +90,8 @@ static bool equal_labels(const void *a, const void *b)
 	if (x->count != y->count)
 		return false;
 	for (size_t i = 0; i < x->count; i++)
-		if (strcmp(x->at[i].key, y->at[i].key) || strcmp(x->at[i].value, y->at[i].value))
+		if (!text_equal(x->at[i].key, y->at[i].key) ||
+		    !text_equal(x->at[i].value, y->at[i].value))
 			return false;
 	return true;
 }

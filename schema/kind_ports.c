@@ -38,7 +38,7 @@ static const char *read_port(const char *text, const struct reader *r, struct po
 	const char *slash = strchr(text, '/');
 	const char *end = slash ? slash : text + strlen(text);
 	const char *last = memrchr(text, ':', (size_t)(end - text));
-	if (slash && strcmp(slash, "/tcp") && strcmp(slash, "/udp"))
+	if (slash && !text_equal(slash, "/tcp") && !text_equal(slash, "/udp"))
 		return "the protocol must be tcp or udp";
 	if (!last)
 		return "must be " PORT_FORM;
@@ -87,7 +87,7 @@ static bool equal_ports(const void *a, const void *b)
 	for (size_t i = 0; i < x->count; i++) {
 		const struct port_spec *p = &x->at[i], *q = &y->at[i];
 		if (p->host != q->host || p->guest != q->guest || p->proto != q->proto ||
-		    strcmp(p->address, q->address))
+		    !text_equal(p->address, q->address))
 			return false;
 	}
 	return true;
@@ -95,7 +95,7 @@ static bool equal_ports(const void *a, const void *b)
 
 static void add_port(struct buf *to, const struct port_spec *port, bool with_tcp)
 {
-	if (strcmp(port->address, LOOPBACK))
+	if (!text_equal(port->address, LOOPBACK))
 		buf_addf(to, "%s:", port->address);
 	buf_addf(to, "%u:%u", port->host, port->guest);
 	if (port->proto == PORT_UDP)

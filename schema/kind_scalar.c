@@ -191,7 +191,7 @@ static bool parse_bool(const struct field *f, const struct yaml_node *node, cons
 	if (!text)
 		return false;
 	bool truth = !strcmp(text, "true");
-	if (!truth && strcmp(text, "false")) {
+	if (!truth && !text_equal(text, "false")) {
 		READER_FAULT(r, node, path, "must be true or false, not '" SHOWN "'", text);
 		return false;
 	}

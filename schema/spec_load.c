@@ -127,7 +127,7 @@ static void load_stack(struct file *file, const struct yaml_node *node)
 		loader->stack = xstrdup(text);
 		loader->stack_file = file->source->name;
 		loader->stack_line = node->line;
-	} else if (strcmp(loader->stack, text)) {
+	} else if (!text_equal(loader->stack, text)) {
 		FILE_FAULT(file, node, &path, "'%s', but %s:%d says '%s': all files are one stack",
 			   text, loader->stack_file, loader->stack_line, loader->stack);
 	}
@@ -159,7 +159,7 @@ static void check_keys(struct file *file, const struct yaml_node *root)
 		const struct path path = {.key = key->text};
 		char hint[64];
 		const char *const *known = top_keys;
-		while (*known && strcmp(*known, key->text))
+		while (*known && !text_equal(*known, key->text))
 			known++;
 		if (*known || is_extension(key->text))
 			continue;
@@ -232,7 +232,7 @@ static void check_set(struct loader *loader)
 	for (size_t i = 1; i < loader->vms.count; i++) {
 		const struct vm_spec *a = loader->vms.at[i - 1].spec, *b = loader->vms.at[i].spec;
 		const struct path path = {.up = &vms, .key = b->name};
-		if (strcmp(a->name, b->name))
+		if (!text_equal(a->name, b->name))
 			continue;
 		faults->file = b->file;
 		fault_add(faults, b->line, b->column, &path, "this VM is also in %s:%d:%d", a->file,
@@ -278,7 +278,7 @@ int spec_load(const struct spec_source *sources, size_t count, const struct spec
 	}
 	*ret = (struct spec_set){
 		.stack = loader.stack,
-		.vms = xcalloc(loader.vms.count, sizeof(*ret->vms)),
+		.vms = xcalloc(loader.vms.count, sizeof(struct vm_spec *)),
 		.count = loader.vms.count,
 		.says_none = loader.says_none,
 	};

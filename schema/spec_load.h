@@ -1,12 +1,13 @@
 /* schema/spec_load.h - from YAML text to resolved specs, with every fault found.
  *
- *	struct spec_source src = { .name = "vms.yaml", .text = …, .len = …, .directory = "/home/x" };
- *	struct spec_set set;  struct fault_vec faults = { 0 };
- *	if (spec_load(&src, 1, &context, &set, &faults) < 0) … print the faults …
+ *	struct spec_source src = { .name = "vms.yaml", .text = …, .len = …, .directory = "/home/x"
+ *}; struct spec_set set;  struct fault_vec faults = { 0 }; if (spec_load(&src, 1, &context, &set,
+ *&faults) < 0) … print the faults …
  *
  * Several sources are one set: the same VM name in two of them is a fault naming both places; two
  * different `stack:` names are a fault. Nothing here reads a clock, the network or the store; of
- * the file system only the public keys that `ssh_keys` names by path (through context.read_file). */
+ * the file system only the public keys that `ssh_keys` names by path (through context.read_file).
+ */
 #ifndef SCHEMA_SPEC_LOAD_H
 #define SCHEMA_SPEC_LOAD_H
 
@@ -14,22 +15,23 @@
 
 #define SPEC_FILE_MAX  (4u << 20) /* bytes */
 #define SPEC_DEPTH_MAX 16
-#define SPEC_ALIAS_MAX 10000      /* nodes that aliases may add to a file's own */
-#define SPEC_VMS_MAX   10000      /* of one stack */
-#define SPEC_FAULT_MAX 100        /* reported; beyond, the last one says how many more */
+#define SPEC_ALIAS_MAX 10000 /* nodes that aliases may add to a file's own */
+#define SPEC_VMS_MAX   10000 /* of one stack */
+#define SPEC_FAULT_MAX 100   /* reported; beyond, the last one says how many more */
 
 struct spec_source {
-	const char *name;      /* as shown in faults and stored as the VM's file */
-	const char *text;      /* not necessarily terminated */
+	const char *name; /* as shown in faults and stored as the VM's file */
+	const char *text; /* not necessarily terminated */
 	size_t len;
-	const char *directory; /* absolute; relative paths in the file are below it; NULL: refused */
+	const char
+		*directory; /* absolute; relative paths in the file are below it; NULL: refused */
 };
 
 struct fault {
-	char *file;       /* owned */
+	char *file;	  /* owned */
 	int line, column; /* 1-based; 0 when the fault has no place */
-	char *path;       /* "vms.web.memory", may be "" ; owned */
-	char *text;       /* "unknown field 'memroy', did you mean 'memory'?" ; owned */
+	char *path;	  /* "vms.web.memory", may be "" ; owned */
+	char *text;	  /* "unknown field 'memroy', did you mean 'memory'?" ; owned */
 };
 DEFINE_VEC(fault_vec, struct fault)
 void faults_clear(struct fault_vec *faults);
@@ -39,11 +41,11 @@ char *fault_format(const struct fault *fault);
 struct image_hint {
 	const char *name;
 	uint64_t min_memory; /* bytes */
-	uint64_t size;       /* bytes of its root file system, 0 unknown */
+	uint64_t size;	     /* bytes of its root file system, 0 unknown */
 };
 
 struct spec_context {
-	const char *default_image;  /* NULL: "tiny" */
+	const char *default_image;	 /* NULL: "tiny" */
 	const struct image_hint *images; /* what is known about images, for the memory default */
 	size_t image_count;
 	/* Reads a small file for ssh_keys paths; NULL: plain reading. Returns malloc'ed text. */
@@ -56,10 +58,10 @@ struct spec_context {
 };
 
 struct spec_set {
-	char *stack;          /* from `stack:`, NULL when no file names one; owned */
+	char *stack;	      /* from `stack:`, NULL when no file names one; owned */
 	struct vm_spec **vms; /* owned, sorted by name, no duplicates */
 	size_t count;
-	bool says_none;       /* some valid file holds `vms: {}` in so many words */
+	bool says_none; /* some valid file holds `vms: {}` in so many words */
 };
 void spec_set_clear(struct spec_set *set);
 const struct vm_spec *spec_set_find(const struct spec_set *set, const char *name);
@@ -68,9 +70,9 @@ const struct vm_spec *spec_set_find(const struct spec_set *set, const char *name
 int spec_load(const struct spec_source *sources, size_t count, const struct spec_context *context,
 	      struct spec_set *ret, struct fault_vec *faults);
 
-/* Two VMs that want the same port of the host, for whoever joins sets that were loaded apart (within
- * one spec_load() it is checked already). Adds a fault for each, placed at the later VM in the order
- * of the array; returns how many. */
+/* Two VMs that want the same port of the host, for whoever joins sets that were loaded apart
+ * (within one spec_load() it is checked already). Adds a fault for each, placed at the later VM in
+ * the order of the array; returns how many. */
 size_t spec_ports_check(const struct vm_spec *const *vms, size_t count, struct fault_vec *faults);
 
 /* For `set KEY=VALUE` and the flags of `create`: applies text values to a copy of base (NULL: the

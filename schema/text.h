@@ -5,6 +5,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+static inline bool text_equal(const char *a, const char *b)
+{
+	return strcmp(a, b) == 0;
+}
 
 /* One code point of valid UTF-8; returns its bytes, 0 when there is none (overlong, surrogate, cut
  * off, beyond U+10FFFF). */

@@ -29,7 +29,7 @@ bool vm_name_valid(const char *name)
 const char *change_class_name(enum change_class class)
 {
 	static const char *const names[CLASS_COUNT_] = {
-#define X(name, wire) [CLASS_##name] = wire,
+#define X(name, wire) [CLASS_##name] = (wire),
 		CHANGE_CLASSES(X)
 #undef X
 	};

@@ -1,10 +1,11 @@
 /* schema/vm_spec.h - what a VM is: the resolved specification.
  *
- * A struct vm_spec is made by spec_load() (from YAML) or vm_spec_from_json() (from the store) and is
- * immutable afterwards, so plan, diff, store and RPC share it as const. Every string lives in the
- * spec's own arena and dies with vm_spec_free(). Members are named like their YAML keys; every one
- * of them has one row in schema/field.c. All fields are always set: an absent key is its default,
- * so that a removed key means "back to the default" and two specs can be compared field by field. */
+ * A struct vm_spec is made by spec_load() (from YAML) or vm_spec_from_json() (from the store) and
+ * is immutable afterwards, so plan, diff, store and RPC share it as const. Every string lives in
+ * the spec's own arena and dies with vm_spec_free(). Members are named like their YAML keys; every
+ * one of them has one row in schema/field.c. All fields are always set: an absent key is its
+ * default, so that a removed key means "back to the default" and two specs can be compared field by
+ * field. */
 #ifndef SCHEMA_VM_SPEC_H
 #define SCHEMA_VM_SPEC_H
 
@@ -33,7 +34,7 @@ struct port_spec {
 struct file_spec {
 	const char *source; /* absolute path on the host */
 	const char *path;   /* absolute path in the guest */
-	uint32_t mode;      /* 0644 unless given */
+	uint32_t mode;	    /* 0644 unless given */
 	const char *owner;  /* "root:root" unless given */
 };
 
@@ -70,12 +71,13 @@ struct vm_spec {
 	char name[VM_NAME_MAX + 1];
 	struct arena *arena;
 
-	/* Where it was written; not part of its meaning, never compared. file NULL: not from a file. */
+	/* Where it was written; not part of its meaning, never compared. file NULL: not from a
+	 * file. */
 	const char *file;
 	int line, column;
 
 	const char *image;
-	const char *kernel;      /* "" = the image's kernel */
+	const char *kernel;	 /* "" = the image's kernel */
 	const char *kernel_args; /* "" = none */
 	uint32_t vcpus;
 	uint64_t memory;      /* bytes; 0 = the image's minimum, filled in by spec_load's catalog */
@@ -118,17 +120,17 @@ const char *change_class_name(enum change_class class);
 
 /* What a driver can do to a running VM; data for the planner, so that it stays pure. */
 struct capabilities {
-	bool live_ports;       /* forwardings of a running VM */
-	bool live_disk_grow;   /* both disks */
+	bool live_ports;     /* forwardings of a running VM */
+	bool live_disk_grow; /* both disks */
 	bool live_vcpus;
 	bool live_nat;
-	bool live_ssh_keys;    /* through the agent */
+	bool live_ssh_keys; /* through the agent */
 };
 
 /* One differing field, as people read it. from/to are owned by the change. */
 struct field_change {
-	const char *key;          /* static */
-	char *from, *to;          /* "256Mi", "[8080:80/tcp]"; secrets redacted; at most 200 bytes */
+	const char *key; /* static */
+	char *from, *to; /* "256Mi", "[8080:80/tcp]"; secrets redacted; at most 200 bytes */
 	enum change_class class;
 };
 DEFINE_VEC(field_change_vec, struct field_change)

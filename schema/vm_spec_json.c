@@ -1,6 +1,7 @@
 /* JSON is the YAML of a VM in other brackets: each field writes itself, and reading goes through
  * the reader of files. */
 #include "schema/kind.h"
+#include "schema/text.h"
 
 #include "base/json.h"
 
@@ -39,7 +40,7 @@ static bool take_name(struct yaml_node *root, struct vm_spec *spec, struct fault
 	const struct path path = {.key = "name"};
 	for (size_t i = 0; i < root->count; i++) {
 		const struct yaml_pair pair = root->pairs[i];
-		if (strcmp(pair.key->text, "name"))
+		if (!text_equal(pair.key->text, "name"))
 			continue;
 		if (pair.value->kind != NODE_SCALAR || pair.value->plain ||
 		    !vm_name_valid(pair.value->text))

@@ -1,5 +1,6 @@
 /* KEY=VALUE as people type it in a shell: turned into the mapping a file would hold, then read. */
 #include "schema/kind.h"
+#include "schema/text.h"
 
 #include <string.h>
 
@@ -104,7 +105,7 @@ static struct yaml_node *join(struct arena *arena, const struct yaml_node *a,
 {
 	size_t count = (size_t)a->count + b->count;
 	struct yaml_node *node = new_container(arena, (enum node_kind)a->kind, count);
-	size_t size = a->kind == NODE_MAP ? sizeof(*a->pairs) : sizeof(*a->items);
+	size_t size = a->kind == NODE_MAP ? sizeof(struct yaml_pair) : sizeof(struct yaml_node *);
 	if (a->count)
 		memcpy(node->items, a->items, a->count * size);
 	if (b->count)
@@ -140,7 +141,7 @@ static int assign(struct assigner *a, const char *text)
 		return -1;
 	for (size_t i = 0; i < a->map->count; i++) {
 		struct yaml_node *old = a->map->pairs[i].value;
-		if (strcmp(a->map->pairs[i].key->text, key))
+		if (!text_equal(a->map->pairs[i].key->text, key))
 			continue;
 		bool joins = old->kind == value->kind && old->kind != NODE_SCALAR && field &&
 			     field->kind != &kind_ready;

@@ -47,8 +47,9 @@ static const struct yaml_node *enter(struct pair_vec *pairs, struct text_map *ma
 			*text_map_slot(map, pairs->at[i].key->text) = pairs->at[i].key;
 	}
 	void **slot = text_map_slot(map, key);
-	if (*slot)
-		return *slot;
+	const struct yaml_node *first = *slot;
+	if (first)
+		return first;
 	*slot = pair.key;
 	pair_vec_push(pairs, pair);
 	return NULL;
