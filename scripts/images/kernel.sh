@@ -13,11 +13,12 @@ here=$(dirname "$0")
 . "$here/lib.sh"
 
 # What a guest needs before it has a root, in this order; what each depends on is read from the
-# modules themselves. A kernel with one of them built in just has no such file.
-early='virtio_pci virtio_mmio virtio_blk crc32c_generic crc32c_intel ext4 virtio_console virtio_net'
-# What can wait until the root is mounted.
-late='virtio-rng virtio_balloon vmw_vsock_virtio_transport pvpanic-pci pvpanic-mmio virtio_mem
-	button evdev'
+# modules themselves. A kernel with one of them built in just has no such file. The random device
+# is early because an SSH server that starts first would wait for the kernel to gather entropy.
+early='virtio_pci virtio_mmio virtio_blk crc32c_generic crc32c_intel ext4 virtio_console
+	virtio_net virtio-rng'
+# What can wait until the guest is ready.
+late='pvpanic-pci pvpanic-mmio virtio_balloon virtio_mem vmw_vsock_virtio_transport'
 
 case "${1:-}" in
 debian-cloud) meta=linux-image-cloud-amd64 ;;
@@ -30,8 +31,9 @@ esac
 [ $# -eq 3 ] || die "usage: $0 NAME OUTDIR CACHEDIR"
 
 # The name of the package that really holds the kernel, which changes with each security update.
-image_package() {
-	apt_cache depends "$meta" 2> /dev/null | awk '$1 == "Depends:" && $2 ~ /^linux-image/ { print $2; exit }'
+find_package() {
+	apt_cache depends "$meta" > "$work/depends" 2> /dev/null || :
+	package=$(awk '$1 == "Depends:" && $2 ~ /^linux-image/ { print $2; exit }' "$work/depends")
 }
 
 # A module by its name in the kernel's tree, or nothing when it is built in.
@@ -56,22 +58,28 @@ order_module() {
 	module_path "$1" >> "$work/order"
 }
 
-# The kernel is an ELF file in an LZ4 (legacy frame) stream inside of vmlinuz.
+# The kernel is an ELF file in a compressed stream inside of vmlinuz; Debian uses LZ4 (its legacy
+# frame) for one and XZ for the other. The boot image goes on after the stream, which the programs
+# may call an error: the result decides.
 extract_vmlinux() {
-	offset=$(LC_ALL=C grep -abo -m 1 -P '\x02\x21\x4c\x18' "$1" | head -n 1 | cut -d : -f 1)
+	extract_with '\x02\x21\x4c\x18' lz4 "$@" || extract_with '\xfd7zXZ\x00' xz "$@"
+}
+
+extract_with() {
+	offset=$(grep -abo -m 1 -P "$1" "$3" | head -n 1 | cut -d : -f 1)
 	[ -n "$offset" ] || return 1
-	# The boot image goes on after the stream, which lz4 may call an error: the result decides.
-	tail -c "+$((offset + 1))" "$1" | lz4 -dcq > "$2" 2> /dev/null || :
-	[ "$(head -c 4 "$2" | tr -d '\177')" = ELF ] && [ "$(stat -c %s "$2")" -gt 8388608 ]
+	tail -c "+$((offset + 1))" "$3" | "$2" -dcq > "$4" 2> /dev/null || :
+	[ "$(head -c 4 "$4" | tr -d '\177')" = ELF ] && [ "$(stat -c %s "$4")" -gt 8388608 ]
 }
 
 begin "kernel $1" "$2" "$3"
-need cpio lz4 awk
+need awk cpio grep lz4 xz
 stage resolve "$meta"
-package=$(image_package)
+lock_cache
+find_package
 if [ -z "$package" ]; then
 	update_lists
-	package=$(image_package)
+	find_package
 fi
 [ -n "$package" ] || die "the package archive has no '$meta'"
 fetch "$package"
@@ -79,7 +87,14 @@ fetch "$package"
 stage unpack "$package"
 tree=$work/tree
 mkdir "$tree"
-dpkg-deb --fsys-tarfile "$(file_of "$package")" | tar -xf - -C "$tree" ./boot ./lib/modules
+# Without what no virtual machine of ours loads: most of it, and slow to write.
+dpkg-deb --fsys-tarfile "$(file_of "$package")" |
+	tar -xf - -C "$tree" --exclude='*/kernel/sound' --exclude='*/kernel/drivers/gpu' \
+		--exclude='*/kernel/drivers/media' --exclude='*/kernel/drivers/net/wireless' \
+		--exclude='*/kernel/drivers/net/ethernet' --exclude='*/kernel/drivers/iio' \
+		--exclude='*/kernel/drivers/usb' --exclude='*/kernel/drivers/scsi' \
+		--exclude='*/kernel/drivers/infiniband' --exclude='*/kernel/net/netfilter' \
+		./boot ./lib/modules
 release=$(basename "$tree"/lib/modules/*)
 
 stage modules "$release"

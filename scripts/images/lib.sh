@@ -129,18 +129,18 @@ lists_are_fresh() {
 }
 
 apt_get() {
-	apt-get -c "$work/apt.conf" -o Dir::State::lists="$lists" "$@"
+	run apt-get -c "$work/apt.conf" -o Dir::State::lists="$lists" "$@"
 }
 
 apt_cache() {
-	apt-cache -c "$work/apt.conf" -o Dir::State::lists="$lists" "$@"
+	run apt-cache -c "$work/apt.conf" -o Dir::State::lists="$lists" "$@"
 }
 
 # Fetch the archive's lists into the cache; the time of the files says when that was.
 update_lists() {
 	stage update "package lists"
 	lists=$cache/lists
-	run apt_get -qq update > "$work/apt.log" 2>&1 || {
+	apt_get -qq update > "$work/apt.log" 2>&1 || {
 		tail_of "$work/apt.log"
 		die "cannot update the package lists"
 	}
@@ -158,12 +158,26 @@ uris_of() {
 	[ "$(wc -l < "$work/uris")" -eq $# ]
 }
 
+# One recipe at a time reads and fills the cache.
+lock_cache() {
+	[ "$cache_locked" = no ] || return 0
+	exec 9> "$cache/lock"
+	run flock 9
+	cache_locked=yes
+}
+
+unlock_cache() {
+	exec 9>&-
+	cache_locked=no
+}
+
+cache_locked=no
+
 # fetch PACKAGE...: have each package's newest version in $cache/debs; their files, sorted by
 # name, in $work/debs. Several recipes may share one cache at the same time.
 fetch() {
 	stage resolve "$# packages"
-	exec 9> "$cache/lock"
-	run flock 9
+	lock_cache
 	lists_are_fresh "$lists" || update_lists
 	if ! uris_of "$@"; then
 		[ "$lists_updated" = no ] && update_lists
@@ -173,7 +187,7 @@ fetch() {
 		}
 	fi
 	fetch_missing "$@"
-	exec 9>&-
+	unlock_cache
 }
 
 fetch_missing() {
