@@ -77,7 +77,7 @@ $(BUILD)/bangerd $(BUILD)/banger:
 
 $(BUILD)/banger-agent: $(GUEST_OBJ)
 	$(if $(Q),@echo "  LINK  $@")
-	$(Q)$(CC) $(BASE_FLAGS) $^ $(shell $(PKG_CONFIG) --libs libcjson 2>/dev/null) -lm -o $@
+	$(Q)$(CC) $(BASE_FLAGS) -Wl,--as-needed $^ $(shell $(PKG_CONFIG) --libs libcjson 2>/dev/null) -lm -o $@
 
 $(BUILD)/share/agent.cpio: $(BUILD)/banger-agent scripts/agent-initrd.sh
 	@mkdir -p $(@D)
