@@ -12,16 +12,19 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
-#define SSH_PORT      22
+#define SSH_PORT       22
 #define WATCH_FIRST_MS 20
 #define WATCH_LAST_MS  1000
 /* So long at the first pace: most guests listen within it. */
 #define WATCH_EAGER_MS 8000
 /* The driver's signal wakes us when the host comes; this is for a signal that was lost. */
 #define LOOK_AGAIN_MS 5000
+/* The late modules are loaded and the initrd emptied when the guest is ready, or by then: not while
+ * its boot could use the processor. */
+#define FINISH_BOOT_MS 6000
 /* The ports are announced a moment after their driver has loaded. */
-#define PORT_STEP_MS  10
-#define PORT_TRIES    500
+#define PORT_STEP_MS 10
+#define PORT_TRIES   500
 
 void agent_reach(struct agent *agent, enum phase phase)
 {
@@ -88,7 +91,8 @@ void agent_tell_failure(struct agent *agent, const char *step, const struct erro
 			return;
 		poll(NULL, 0, PORT_STEP_MS);
 	}
-	for (unsigned waited = 0; agent->channel.out.len && waited < wait_ms; waited += PORT_STEP_MS) {
+	for (unsigned waited = 0; agent->channel.out.len && waited < wait_ms;
+	     waited += PORT_STEP_MS) {
 		poll(NULL, 0, PORT_STEP_MS);
 		channel_flush(&agent->channel);
 	}
@@ -102,7 +106,7 @@ static void on_line(void *arg, const char *line, size_t len)
 /* Signals come as bytes of this descriptor, at a moment when they can be handled. */
 static int open_signals(void)
 {
-	static const int wanted[] = { SIGIO, SIGTERM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE };
+	static const int wanted[] = {SIGIO, SIGTERM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE};
 	sigset_t set;
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
@@ -133,7 +137,7 @@ static void settle_process(void)
 static void remove_boot_files(int boot_root)
 {
 	struct stat top, entry_stat;
-	int fd = dup(boot_root);
+	int fd = fcntl(boot_root, F_DUPFD_CLOEXEC, 0);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {
 		if (fd >= 0)
@@ -144,7 +148,8 @@ static void remove_boot_files(int boot_root)
 		for (struct dirent *entry; (entry = readdir(dir));) {
 			struct error ignored;
 			if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
-			    fstatat(boot_root, entry->d_name, &entry_stat, AT_SYMLINK_NOFOLLOW) < 0 ||
+			    fstatat(boot_root, entry->d_name, &entry_stat, AT_SYMLINK_NOFOLLOW) <
+				    0 ||
 			    entry_stat.st_dev != top.st_dev)
 				continue;
 			fs_remove_tree(boot_root, entry->d_name, &ignored);
@@ -152,13 +157,16 @@ static void remove_boot_files(int boot_root)
 	closedir(dir);
 }
 
-static void finish_boot(int boot_root)
+static void finish_boot(struct agent *agent, uint64_t now_ms)
 {
-	struct error err = { 0 };
-	if (modules_load(boot_root, MODULES_LATE, &err) < 0)
+	struct error err = {0};
+	if (agent->boot_root < 0 || (agent->watch.next_ms && now_ms < FINISH_BOOT_MS))
+		return;
+	if (modules_load(agent->boot_root, MODULES_LATE, &err) < 0)
 		console_say("%s, ignoring", err.text);
-	remove_boot_files(boot_root);
-	close(boot_root);
+	remove_boot_files(agent->boot_root);
+	close(agent->boot_root);
+	agent->boot_root = -1;
 }
 
 /* The first of two times, both of which may be "never" (0). */
@@ -188,11 +196,11 @@ static int wait_ms(const struct agent *agent, unsigned tries, uint64_t now)
 
 static void agent_turn(struct agent *agent, int signals, unsigned tries)
 {
-	struct pollfd fds[2 + JOBS_MAX] = { { .fd = signals, .events = POLLIN } };
+	struct pollfd fds[2 + JOBS_MAX] = {{.fd = signals, .events = POLLIN}};
 	nfds_t count = 1;
 	short events = channel_events(&agent->channel);
 	if (events)
-		fds[count++] = (struct pollfd){ .fd = agent->channel.fd, .events = events };
+		fds[count++] = (struct pollfd){.fd = agent->channel.fd, .events = events};
 	count += jobs_poll(&agent->jobs, fds + count);
 	poll(fds, count, wait_ms(agent, tries, uptime_ms()));
 	read_signals(agent, signals);
@@ -202,24 +210,28 @@ static void agent_turn(struct agent *agent, int signals, unsigned tries)
 		channel_read(&agent->channel, on_line, agent);
 	}
 	agent_watch(agent, uptime_ms());
+	finish_boot(agent, uptime_ms());
 	power_step(&agent->power, uptime_ms(), !agent->channel.out.len);
+}
+
+/* The port may come later than we do; a machine may also have none. */
+static void find_port(struct agent *agent, unsigned tries)
+{
+	struct error ignored;
+	if (agent->channel.fd >= 0 || tries >= PORT_TRIES)
+		return;
+	channel_init(&agent->channel, channel_open_port(CHANNEL_PORT_NAME, &ignored));
+	channel_look(&agent->channel);
 }
 
 void agent_run(struct agent *agent, int boot_root)
 {
-	struct error err;
 	int signals = open_signals();
 	settle_process();
+	agent->boot_root = boot_root;
 	agent->watch.next_ms = 1;
-	int fd = channel_open_port(CHANNEL_PORT_NAME, &err);
-	channel_init(&agent->channel, fd);
-	channel_look(&agent->channel);
-	finish_boot(boot_root);
-	for (unsigned tries = 0;; tries++) {
-		if (agent->channel.fd < 0 && tries < PORT_TRIES) {
-			channel_init(&agent->channel, channel_open_port(CHANNEL_PORT_NAME, &err));
-			channel_look(&agent->channel);
-		}
+	for (unsigned tries = 0;; tries += tries < PORT_TRIES) {
+		find_port(agent, tries);
 		agent_turn(agent, signals, tries);
 	}
 }

@@ -19,13 +19,14 @@ struct watch {
 };
 
 struct agent {
-	struct seed *seed;    /* owned */
-	const char *home;     /* root's, where authorized_keys is: "/root" */
+	struct seed *seed; /* owned */
+	const char *home;  /* root's, where authorized_keys is: "/root" */
 	struct phases phases;
 	struct channel channel;
 	struct jobs jobs;
 	struct power power;
 	struct watch watch;
+	int boot_root; /* the initrd's root while it is still needed, owned; else -1 */
 };
 
 /* Marks the phase and tells the host; a second time is nothing. */

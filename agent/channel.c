@@ -12,7 +12,7 @@
 
 void channel_init(struct channel *channel, int fd)
 {
-	*channel = (struct channel){ .fd = fd, .in = BUF_INIT, .out = BUF_INIT };
+	*channel = (struct channel){.fd = fd, .in = BUF_INIT, .out = BUF_INIT};
 }
 
 void channel_clear(struct channel *channel)
@@ -61,6 +61,7 @@ static void lose_host(struct channel *channel)
 {
 	channel->connected = false;
 	channel->skipping = false;
+	channel->stale = true;
 	buf_clear(&channel->in);
 	buf_clear(&channel->out);
 }
@@ -69,11 +70,10 @@ bool channel_look(struct channel *channel)
 {
 	if (channel->fd < 0)
 		return false;
-	struct pollfd look = { .fd = channel->fd, .events = POLLIN };
+	struct pollfd look = {.fd = channel->fd, .events = POLLIN};
 	if (poll(&look, 1, 0) < 0)
 		return channel->connected;
-	/* A host that wrote and left at once still gets its request read. */
-	bool gone = (look.revents & (POLLHUP | POLLERR | POLLNVAL)) && !(look.revents & POLLIN);
+	bool gone = look.revents & (POLLHUP | POLLERR | POLLNVAL);
 	if (gone && channel->connected)
 		lose_host(channel);
 	channel->connected = !gone;
@@ -153,6 +153,15 @@ void channel_read(struct channel *channel, void (*on_line)(void *arg, const char
 	}
 }
 
+void channel_begin(struct channel *channel)
+{
+	channel->stale = false;
+	buf_reset(&channel->out);
+	/* Ends what may be left of a line that a host before has not read. */
+	if (channel->used)
+		buf_add_char(&channel->out, '\n');
+}
+
 bool channel_send(struct channel *channel, const cJSON *value)
 {
 	if (channel->fd < 0 || !channel->connected)
@@ -178,6 +187,7 @@ void channel_flush(struct channel *channel)
 			lose_host(channel);
 			return;
 		}
+		channel->used = true;
 		buf_drop(&channel->out, (size_t)put);
 	}
 }

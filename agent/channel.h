@@ -8,7 +8,11 @@
  * Nothing here blocks and nothing grows: a line longer than LINE_MAX is dropped up to its newline
  * and answered with an error; while CHANNEL_OUT_HIGH bytes wait for the host no more requests are
  * read; pushed events beyond CHANNEL_OUT_MAX are dropped (the state in `hello` has them all);
- * what waits for a host that has gone is dropped with it. */
+ * what waits for a host that has gone is dropped with it.
+ *
+ * Half a request of a host that has gone, and half a reply to it, may still be under way when the
+ * next one comes. So every connection begins with `hello`: what comes before it is passed over,
+ * and its reply starts on a line of its own. */
 #ifndef AGENT_CHANNEL_H
 #define AGENT_CHANNEL_H
 
@@ -20,12 +24,14 @@
 #define CHANNEL_PORT_NAME "org.banger.agent.0"
 #define CHANNEL_LINE_MAX  ((size_t)65536)
 #define CHANNEL_OUT_HIGH  ((size_t)65536)
-#define CHANNEL_OUT_MAX   ((size_t)262144)
+#define CHANNEL_OUT_MAX	  ((size_t)262144)
 
 struct channel {
 	int fd; /* owned; -1: no port */
 	bool connected;
 	bool skipping; /* inside of a line that is too long */
+	bool stale;    /* a host has gone and the next has not said hello: not its requests */
+	bool used;     /* something has been written already */
 	struct buf in, out;
 };
 
@@ -46,6 +52,9 @@ short channel_events(const struct channel *channel);
  * never an empty one. line is NULL for one that was too long. */
 void channel_read(struct channel *channel, void (*on_line)(void *arg, const char *line, size_t len),
 		  void *arg);
+
+/* The host has said hello: forgets what was for the one before. */
+void channel_begin(struct channel *channel);
 
 /* Queues one JSON value as a line and writes what the host takes now. False: dropped. */
 bool channel_send(struct channel *channel, const cJSON *value);

@@ -1,4 +1,5 @@
 #include "agent/disks.h"
+#include "agent/phase.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/mem.h"
@@ -15,7 +16,7 @@
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
 
 #define SERIAL_BYTES_MAX 64
-#define WAIT_STEP_MS     5
+#define WAIT_STEP_MS	 5
 
 static bool serial_is(const char *block_path, const char *disk, const char *serial)
 {
@@ -45,11 +46,11 @@ int disk_find(const char *block_path, const char *serial, char name[DISK_NAME_MA
 static int wait_for_disk(const char *serial, unsigned timeout_ms, char name[DISK_NAME_MAX],
 			 struct error *err)
 {
-	const struct timespec step = { .tv_nsec = WAIT_STEP_MS * 1000000L };
-	for (unsigned waited_ms = 0;; waited_ms += WAIT_STEP_MS) {
+	const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+	for (uint64_t until = uptime_ms() + timeout_ms;;) {
 		if (disk_find("/sys/block", serial, name, err) == 0)
 			return 0;
-		if (waited_ms >= timeout_ms)
+		if (uptime_ms() >= until)
 			return error_append(err, " after %u ms", timeout_ms);
 		nanosleep(&step, NULL);
 	}

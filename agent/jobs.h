@@ -14,7 +14,7 @@
 
 struct job {
 	pid_t pid; /* 0: free */
-	int fd;    /* read end, owned */
+	int fd;	   /* read end, owned */
 	int64_t id;
 	struct buf reply;
 };

@@ -109,9 +109,9 @@ static enum method_answer method_grow(struct agent *agent, const struct request 
 {
 	(void)result;
 	const char *target = json_str(request->params, "target", "");
-	struct grow grow = { agent->seed->root_serial, "/" };
+	struct grow grow = {agent->seed->root_serial, "/"};
 	if (!strcmp(target, "work") && agent->seed->work_serial)
-		grow = (struct grow){ agent->seed->work_serial, agent->seed->work_mount };
+		grow = (struct grow){agent->seed->work_serial, agent->seed->work_mount};
 	else if (!strcmp(target, "work"))
 		return error_set(err, ERROR_NOT_FOUND, "this VM has no work disk");
 	else if (strcmp(target, "root") != 0)
@@ -122,18 +122,18 @@ static enum method_answer method_grow(struct agent *agent, const struct request 
 }
 
 const struct method methods[] = {
-	{ "hello", method_hello },
-	{ "ping", method_ping },
-	{ "sync", method_sync },
-	{ "poweroff", method_poweroff },
-	{ "authorized_keys", method_authorized_keys },
-	{ "grow", method_grow },
-	{ NULL, NULL },
+	{"hello", method_hello},
+	{"ping", method_ping},
+	{"sync", method_sync},
+	{"poweroff", method_poweroff},
+	{"authorized_keys", method_authorized_keys},
+	{"grow", method_grow},
+	{NULL, NULL},
 };
 
 int request_parse(const char *line, size_t len, struct request *ret, struct error *err)
 {
-	*ret = (struct request){ .id = -1 };
+	*ret = (struct request){.id = -1};
 	auto_json cJSON *json = json_parse(line, len, err);
 	if (!json)
 		return error_wrap(err, "request");
@@ -159,7 +159,7 @@ int request_parse(const char *line, size_t len, struct request *ret, struct erro
 void request_clear(struct request *request)
 {
 	cJSON_Delete(request->json);
-	*request = (struct request){ .id = -1 };
+	*request = (struct request){.id = -1};
 }
 
 static enum method_answer run_method(const struct method *table, struct agent *agent,
@@ -172,17 +172,43 @@ static enum method_answer run_method(const struct method *table, struct agent *a
 	return error_set(err, ERROR_NOT_FOUND, "no method '%.40s'", request->method);
 }
 
+static enum method_answer run_line(const struct method *table, struct agent *agent,
+				   const char *line, size_t len, struct request *request,
+				   cJSON *result, struct error *err)
+{
+	if (!line)
+		return error_set(err, ERROR_INVALID, "request: longer than %zu bytes",
+				 CHANNEL_LINE_MAX);
+	if (request_parse(line, len, request, err) < 0)
+		return METHOD_FAILED;
+	if (!strcmp(request->method, "hello"))
+		channel_begin(&agent->channel);
+	return run_method(table, agent, request, result, err);
+}
+
+/* Whether a line is for the host that is there now, or of one that has gone. */
+static bool line_counts(const struct channel *channel, const char *line, size_t len)
+{
+	if (!channel->stale)
+		return true;
+	struct error ignored;
+	struct request request;
+	bool hello = line && request_parse(line, len, &request, &ignored) == 0 &&
+		     !strcmp(request.method, "hello");
+	if (line)
+		request_clear(&request);
+	return hello;
+}
+
 void methods_answer(const struct method *table, struct agent *agent, const char *line, size_t len)
 {
-	struct error err = { 0 };
-	struct request request = { .id = -1 };
+	struct error err = {0};
+	struct request request = {.id = -1};
+	if (!line_counts(&agent->channel, line, len))
+		return;
 	auto_json cJSON *result = cJSON_CreateObject();
 	auto_json cJSON *reply = NULL;
-	enum method_answer answer = METHOD_FAILED;
-	if (!line)
-		error_set(&err, ERROR_INVALID, "request: longer than %zu bytes", CHANNEL_LINE_MAX);
-	else if (request_parse(line, len, &request, &err) == 0)
-		answer = run_method(table, agent, &request, result, &err);
+	enum method_answer answer = run_line(table, agent, line, len, &request, result, &err);
 	if (answer == METHOD_DONE)
 		reply = reply_result(request.id, take_ptr(&result));
 	else if (answer == METHOD_FAILED)

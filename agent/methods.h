@@ -5,10 +5,10 @@
 #include "agent/agent.h"
 
 struct request {
-	int64_t id;          /* 0 … 2^53; -1 when it could not be read */
+	int64_t id;	     /* 0 … 2^53; -1 when it could not be read */
 	const char *method;  /* borrowed from json, as is params */
 	const cJSON *params; /* an object, or NULL when none were given */
-	cJSON *json;         /* owned */
+	cJSON *json;	     /* owned */
 };
 
 enum method_answer {

@@ -23,9 +23,8 @@ struct service {
 };
 
 static const struct service servers[] = {
-	{ "/usr/sbin/sshd", { "/usr/sbin/sshd", "-D", NULL } },
-	{ "/usr/sbin/dropbear",
-	  { "/usr/sbin/dropbear", "-F", "-s", "-r", "/run/host_key", NULL } },
+	{"/usr/sbin/sshd", {"/usr/sbin/sshd", "-D", NULL}},
+	{"/usr/sbin/dropbear", {"/usr/sbin/dropbear", "-F", "-s", "-r", "/run/host_key", NULL}},
 };
 
 static void mount_usual(void)
@@ -33,10 +32,10 @@ static void mount_usual(void)
 	static const struct {
 		const char *type, *path, *options;
 	} mounts[] = {
-		{ "tmpfs", "/run", "mode=755" },
-		{ "devpts", "/dev/pts", "mode=620" },
-		{ "tmpfs", "/dev/shm", "mode=1777" },
-		{ NULL, "/run/sshd", NULL }, /* sshd wants the folder */
+		{"tmpfs", "/run", "mode=755"},
+		{"devpts", "/dev/pts", "mode=620"},
+		{"tmpfs", "/dev/shm", "mode=1777"},
+		{NULL, "/run/sshd", NULL}, /* sshd wants the folder */
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(mounts); i++) {
 		mkdir(mounts[i].path, 0755);
@@ -49,7 +48,7 @@ static void mount_usual(void)
 
 static pid_t start(const char *path, const char *const argv[])
 {
-	static const char *const env[] = { "HOME=/root", "TERM=linux", EXEC_PATH, NULL };
+	static const char *const env[] = {"HOME=/root", "TERM=linux", EXEC_PATH, NULL};
 	pid_t pid = fork();
 	if (pid)
 		return pid;
@@ -71,8 +70,8 @@ static const struct service *find_server(void)
 
 void minimal_run(void)
 {
-	static const char *const rc[] = { "/etc/rc", NULL };
-	const struct timespec pause_time = { .tv_sec = RESPAWN_S };
+	static const char *const rc[] = {"/etc/rc", NULL};
+	const struct timespec pause_time = {.tv_sec = RESPAWN_S};
 	sigset_t set;
 	sigfillset(&set);
 	sigprocmask(SIG_SETMASK, &set, NULL);

@@ -9,7 +9,7 @@
 #define PHASES(X)                                                                                  \
 	X(MOUNTED, "mounted") /* root and work disk, files of the seed in place */                 \
 	X(NETWORK, "network") /* interface up, address set */                                      \
-	X(SSH, "ssh")         /* port 22 listens */                                                \
+	X(SSH, "ssh")	      /* port 22 listens */                                                \
 	X(READY, "ready")     /* what the seed's "ready" asks for */
 
 enum phase {

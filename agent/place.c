@@ -26,8 +26,7 @@ static bool account_field(const char *text, const char *name, unsigned field, ui
 			if (!at)
 				return false;
 			struct error ignored;
-			auto_free char *number =
-				xstrndup(at, strcspn(at, ":\n"));
+			auto_free char *number = xstrndup(at, strcspn(at, ":\n"));
 			return units_parse_u64(number, ret, &ignored) == 0 && *ret < UINT32_MAX;
 		}
 		line += line_len + (line[line_len] == '\n');
@@ -87,12 +86,10 @@ int place_hostname(const struct seed *seed, struct error *err)
 		return -1;
 	if (sethostname(seed->hostname, strlen(seed->hostname)) < 0)
 		return error_sys(err, "cannot set hostname '%s'", seed->hostname);
-	struct stat st;
 	auto_free char *own = xasprintf("127.0.1.1\t%s", seed->hostname);
-	const char *const lines[] = { "127.0.0.1\tlocalhost", own };
-	/* An image without the file gets the first line as well. */
-	bool there = stat("/etc/hosts", &st) == 0 && st.st_size > 0;
-	return block_write("/etc/hosts", lines + there, 2 - (size_t)there, 0644, err);
+	/* The first for images without the file; twice is as good as once. */
+	const char *const lines[] = {"127.0.0.1\tlocalhost", own};
+	return block_write("/etc/hosts", lines, 2, 0644, err);
 }
 
 int place_resolver(const struct seed *seed, struct error *err)

@@ -17,16 +17,16 @@
 
 #define REPLY_MS 200
 /* Together less than the second that busybox waits before its SIGKILL. */
-#define TERM_MS  700
-#define KILL_MS  100
-#define SYNC_MS  5000
-#define STEP_MS  10
+#define TERM_MS 700
+#define KILL_MS 100
+#define SYNC_MS 5000
+#define STEP_MS 10
 
 #define MOUNTS_MAX ((size_t)1 << 20)
 
 static void sleep_ms(unsigned ms)
 {
-	const struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+	const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
 	nanosleep(&time, NULL);
 }
 
@@ -41,11 +41,11 @@ void power_request(struct power *power, uint64_t now_ms)
 /* The program that asks the image's own init; systemd's first, where systemd runs. */
 _Noreturn static void exec_image_poweroff(void)
 {
-	static const char *const systemd[] = { "systemctl", "--no-block", "poweroff", NULL };
-	static const char *const plain[] = { "poweroff", NULL };
-	static const char *const env[] = { "HOME=/root", EXEC_PATH, NULL };
-	static const char *const paths[] = { "/sbin/poweroff", "/usr/sbin/poweroff",
-					     "/bin/poweroff", "/usr/bin/poweroff" };
+	static const char *const systemd[] = {"systemctl", "--no-block", "poweroff", NULL};
+	static const char *const plain[] = {"poweroff", NULL};
+	static const char *const env[] = {"HOME=/root", EXEC_PATH, NULL};
+	static const char *const paths[] = {"/sbin/poweroff", "/usr/sbin/poweroff", "/bin/poweroff",
+					    "/usr/bin/poweroff"};
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);

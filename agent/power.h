@@ -20,7 +20,7 @@ enum power_state { POWER_ON, POWER_ASKED, POWER_IMAGE };
 
 struct power {
 	enum power_state state;
-	pid_t child;          /* runs the image's poweroff; 0: none */
+	pid_t child;	      /* runs the image's poweroff; 0: none */
 	uint64_t deadline_ms; /* uptime at which the state is over */
 };
 

@@ -34,7 +34,7 @@
 enum seed_ready_kind { SEED_READY_SSH, SEED_READY_AGENT, SEED_READY_TCP, SEED_READY_NONE };
 
 struct seed_network {
-	char mac[18];     /* lower case, "" when the VM has no network */
+	char mac[18];	  /* lower case, "" when the VM has no network */
 	uint32_t address; /* this and the next in network byte order */
 	uint32_t netmask;
 	uint32_t gateway; /* 0: none */
@@ -56,7 +56,7 @@ struct seed {
 	struct seed_network network;
 	enum seed_ready_kind ready_kind;
 	uint16_t ready_port; /* 0 when the kind needs none */
-	char *init;          /* NULL: look for one */
+	char *init;	     /* NULL: look for one */
 	char **keys;
 	size_t key_count;
 	struct seed_file *files;
