@@ -54,7 +54,7 @@ int64_t json_int(const cJSON *object, const char *key, int64_t fallback)
 	if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
 		return fallback;
 	double value = item->valuedouble;
-	if (fabs(value) > 9007199254740992.0 || value != trunc(value))
+	if (fabs(value) > 9007199254740992.0 || value != (double)(int64_t)value)
 		return fallback;
 	return (int64_t)value;
 }
