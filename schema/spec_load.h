@@ -1,13 +1,23 @@
 /* schema/spec_load.h - from YAML text to resolved specs, with every fault found.
  *
- *	struct spec_source src = { .name = "vms.yaml", .text = …, .len = …, .directory = "/home/x"
- *}; struct spec_set set;  struct fault_vec faults = { 0 }; if (spec_load(&src, 1, &context, &set,
- *&faults) < 0) … print the faults …
+ *	struct spec_source src = { .name = "vms.yaml", .text = text, .len = len };
+ *	struct spec_set set;
+ *	struct fault_vec faults = { 0 };
+ *	if (spec_load(&src, 1, &context, &set, &faults) < 0)
+ *		print the faults
  *
  * Several sources are one set: the same VM name in two of them is a fault naming both places; two
  * different `stack:` names are a fault. Nothing here reads a clock, the network or the store; of
  * the file system only the public keys that `ssh_keys` names by path (through context.read_file).
- */
+ *
+ * How YAML is read, beyond spec.md:
+ * - A string takes any scalar but null: `a: 1` is the label "1". Null is refused everywhere but for
+ *   a VM (`web:` alone: all defaults) and `defaults`, so that a forgotten value is no empty one.
+ * - Numbers and booleans must be plain; sizes, durations and file modes may be quoted.
+ * - `defaults`: a VM's field replaces the default's as a whole; labels are merged key by key.
+ * - Anchors, aliases and merge keys (`<<`) work; top-level keys that begin with x- are ignored: a
+ *   place for anchors. Tags and several documents are refused.
+ * - Lists whose order means nothing (ports, ssh_keys, files) are kept sorted. */
 #ifndef SCHEMA_SPEC_LOAD_H
 #define SCHEMA_SPEC_LOAD_H
 
@@ -23,8 +33,7 @@ struct spec_source {
 	const char *name; /* as shown in faults and stored as the VM's file */
 	const char *text; /* not necessarily terminated */
 	size_t len;
-	const char
-		*directory; /* absolute; relative paths in the file are below it; NULL: refused */
+	const char *directory; /* absolute; what relative paths are below; NULL: refused */
 };
 
 struct fault {
