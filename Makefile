@@ -67,7 +67,7 @@ $(BUILD)/guest/%.o: %.c
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) rcsP $@ $^
 
 $(BUILD)/bangerd: $(call objects,reconciler/daemon/*.c) $(LIB)
 $(BUILD)/banger: $(call objects,reconciler/cli/*.c) $(LIB)

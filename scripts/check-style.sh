@@ -29,7 +29,7 @@ grep -nE "$word(open|openat|socket|accept4|pipe2|dup3|epoll_create1|inotify_init
 	grep -vE 'CLOEXEC|^[^:]*:[0-9]+: *(\*|/\*)|#define|close-on-exec-not' > build/.style-fds || :
 while IFS=: read -r file line rest; do
 	# The flag may stand on the next lines of the call.
-	sed -n "$line,$((line + 3))p" "$file" | grep -qE 'CLOEXEC|outlives exec|mode, flags given' || {
+	sed -n "$line,$((line + 3))p" "$file" | grep -qE 'CLOEXEC|outlives exec|after the fork' || {
 		echo "$file:$line:$rest" >&2
 		echo "  ^ without CLOEXEC" >&2
 		bad=1

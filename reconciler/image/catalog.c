@@ -1,4 +1,4 @@
-#include "image/store.h"
+#include "image/shelf.h"
 #include "base/units.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 #include "image/image.h"
-#include "image/store.h"
+#include "image/shelf.h"
 #include "base/fs.h"
 #include "base/units.h"
 
@@ -26,11 +26,11 @@ static bool is_text(const char *text)
 static int check_image(int dirfd, const cJSON *meta, struct error *err)
 {
 	int64_t memory = json_int(meta, "min_memory", 0);
-	if (!store_name_valid(json_str(meta, "kernel", "")) || memory < (int64_t)MEMORY_MIN ||
+	if (!shelf_name_valid(json_str(meta, "kernel", "")) || memory < (int64_t)MEMORY_MIN ||
 	    memory > (int64_t)TIB || !is_text(json_str(meta, "description", "")))
 		return error_set(err, ERROR_SYSTEM,
 				 "image.json: kernel, min_memory or description is not sane");
-	return store_check_file(dirfd, ROOTFS, ROOTFS_MIN, NULL, err);
+	return shelf_check_file(dirfd, ROOTFS, ROOTFS_MIN, NULL, err);
 }
 
 static int check_kernel(int dirfd, const cJSON *meta, struct error *err)
@@ -40,15 +40,15 @@ static int check_kernel(int dirfd, const cJSON *meta, struct error *err)
 		return error_set(err, ERROR_SYSTEM, "kernel.json: boot is not vmlinux or vmlinuz");
 	if (!release[0] || !is_text(release) || strchr(release, '/'))
 		return error_set(err, ERROR_SYSTEM, "kernel.json: release is not sane");
-	if (store_check_file(dirfd, boot, 1, NULL, err) < 0)
+	if (shelf_check_file(dirfd, boot, 1, NULL, err) < 0)
 		return -1;
-	return store_check_file(dirfd, MODULES, 1, NULL, err);
+	return shelf_check_file(dirfd, MODULES, 1, NULL, err);
 }
 
 static const char *const image_files[] = { ROOTFS, "image.json", NULL };
 static const char *const kernel_files[] = { "vmlinux",	   "vmlinuz",	 MODULES,
 					    "kernel.json", "SHA256SUMS", NULL };
-const struct store_kind store_images = {
+const struct shelf_kind shelf_images = {
 	.word = "image",
 	.folder = "images",
 	.meta = "image.json",
@@ -56,7 +56,7 @@ const struct store_kind store_images = {
 	.files = image_files,
 	.check = check_image,
 };
-const struct store_kind store_kernels = {
+const struct shelf_kind shelf_kernels = {
 	.word = "kernel",
 	.folder = "kernels",
 	.meta = "kernel.json",
@@ -109,19 +109,19 @@ static int note_name(void *cookie, const char *name, const char *digest)
 static struct name_search name_of(int store_fd, const char *digest)
 {
 	struct name_search search = { .digest = digest };
-	store_each_name(store_fd, note_name, &search);
+	shelf_each_name(store_fd, note_name, &search);
 	return search;
 }
 
-static int find(const struct image_store *store, const struct store_kind *kind, const char *key,
+static int find(const struct image_store *store, const struct shelf_kind *kind, const char *key,
 		int *ret_fd, char digest[STORE_DIGEST_LEN + 1], cJSON **ret_meta, struct error *err)
 {
-	auto_close int fd = store_open(store, kind, false, err);
+	auto_close int fd = shelf_open(store, kind, false, err);
 	if (fd < 0 && err->sys == ENOENT)
-		return store_not_found(kind, key, err);
-	if (fd < 0 || store_resolve(fd, kind, key, digest, err) < 0)
+		return shelf_not_found(kind, key, err);
+	if (fd < 0 || shelf_resolve(fd, kind, key, digest, err) < 0)
 		return -1;
-	*ret_meta = store_meta(fd, kind, digest, err);
+	*ret_meta = shelf_meta(fd, kind, digest, err);
 	if (!*ret_meta)
 		return error_wrap(err, "%s '%s' is damaged, pull it again with --force", kind->word,
 				  key);
@@ -155,7 +155,7 @@ int image_find(const struct image_store *store, const char *name_or_digest, stru
 	auto_close int fd = -1;
 	auto_json cJSON *meta = NULL;
 	char digest[STORE_DIGEST_LEN + 1];
-	if (find(store, &store_images, name_or_digest, &fd, digest, &meta, err) < 0)
+	if (find(store, &shelf_images, name_or_digest, &fd, digest, &meta, err) < 0)
 		return -1;
 	bool by_name = strcmp(name_or_digest, digest) != 0;
 	struct name_search search = by_name ? (struct name_search){ 0 } : name_of(fd, digest);
@@ -169,7 +169,7 @@ int kernel_find(const struct image_store *store, const char *name_or_digest, str
 	auto_close int fd = -1;
 	auto_json cJSON *meta = NULL;
 	char digest[STORE_DIGEST_LEN + 1];
-	if (find(store, &store_kernels, name_or_digest, &fd, digest, &meta, err) < 0)
+	if (find(store, &shelf_kernels, name_or_digest, &fd, digest, &meta, err) < 0)
 		return -1;
 	bool by_name = strcmp(name_or_digest, digest) != 0;
 	struct name_search search = by_name ? (struct name_search){ 0 } : name_of(fd, digest);
@@ -196,7 +196,7 @@ static int list_one(void *cookie, const char *name, const char *digest)
 	struct listing *listing = cookie;
 	struct error ignored;
 	struct image image;
-	auto_json cJSON *meta = store_meta(listing->fd, &store_images, digest, &ignored);
+	auto_json cJSON *meta = shelf_meta(listing->fd, &shelf_images, digest, &ignored);
 	if (meta &&
 	    load_image(listing->store, listing->fd, name, digest, meta, &image, &ignored) == 0)
 		image_vec_push(listing->images, image);
@@ -213,7 +213,7 @@ static void list_nameless(struct listing *listing)
 		return;
 	}
 	for (struct dirent *entry; (entry = readdir(dir));)
-		if (store_digest_valid(entry->d_name) &&
+		if (shelf_digest_valid(entry->d_name) &&
 		    !name_of(listing->fd, entry->d_name).name[0])
 			list_one(listing, "", entry->d_name);
 }
@@ -227,11 +227,11 @@ static int by_name(const void *a, const void *b)
 
 int image_list(const struct image_store *store, struct image_vec *ret, struct error *err)
 {
-	auto_close int fd = store_open(store, &store_images, false, err);
+	auto_close int fd = shelf_open(store, &shelf_images, false, err);
 	if (fd < 0)
 		return err->sys == ENOENT ? 0 : -1;
 	struct listing listing = { .store = store, .fd = fd, .images = ret };
-	store_each_name(fd, list_one, &listing);
+	shelf_each_name(fd, list_one, &listing);
 	list_nameless(&listing);
 	if (ret->count)
 		qsort(ret->at, ret->count, sizeof(ret->at[0]), by_name);
@@ -241,7 +241,7 @@ int image_list(const struct image_store *store, struct image_vec *ret, struct er
 /* Out of sight in one step, so that a crash leaves it to the sweep and not half there. */
 static int remove_digest(int store_fd, const char *digest, struct error *err)
 {
-	auto_free char *away = store_building_name();
+	auto_free char *away = shelf_building_name();
 	if (renameat(store_fd, digest, store_fd, away) < 0)
 		return errno == ENOENT ? 0 : error_sys(err, "cannot remove '%s'", digest);
 	return fs_remove_tree(store_fd, away, err);
@@ -250,12 +250,12 @@ static int remove_digest(int store_fd, const char *digest, struct error *err)
 int image_delete(const struct image_store *store, const char *name, const char *const *in_use,
 		 size_t count, struct error *err)
 {
-	auto_close int fd = store_open(store, &store_images, false, err);
+	auto_close int fd = shelf_open(store, &shelf_images, false, err);
 	if (fd < 0)
-		return err->sys == ENOENT ? store_not_found(&store_images, name, err) : -1;
-	auto_close int lock = store_lock(fd, err);
+		return err->sys == ENOENT ? shelf_not_found(&shelf_images, name, err) : -1;
+	auto_close int lock = shelf_lock(fd, err);
 	char digest[STORE_DIGEST_LEN + 1];
-	if (lock < 0 || store_resolve(fd, &store_images, name, digest, err) < 0)
+	if (lock < 0 || shelf_resolve(fd, &shelf_images, name, digest, err) < 0)
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		if (!strcmp(in_use[i], digest))
@@ -284,12 +284,12 @@ static int sweep_one(int store_fd, const char *name, struct error *err)
 	return fs_remove_tree(store_fd, name, err);
 }
 
-static int sweep(const struct image_store *store, const struct store_kind *kind, struct error *err)
+static int sweep(const struct image_store *store, const struct shelf_kind *kind, struct error *err)
 {
-	auto_close int fd = store_open(store, kind, false, err);
+	auto_close int fd = shelf_open(store, kind, false, err);
 	if (fd < 0)
 		return err->sys == ENOENT ? 0 : -1;
-	auto_close int lock = store_lock(fd, err);
+	auto_close int lock = shelf_lock(fd, err);
 	int listed = lock < 0 ? -1 : openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_dir DIR *dir = listed < 0 ? NULL : fdopendir(listed);
 	if (!dir) {
@@ -305,7 +305,7 @@ static int sweep(const struct image_store *store, const struct store_kind *kind,
 
 int image_sweep(const struct image_store *store, struct error *err)
 {
-	if (sweep(store, &store_images, err) < 0)
+	if (sweep(store, &shelf_images, err) < 0)
 		return -1;
-	return sweep(store, &store_kernels, err);
+	return sweep(store, &shelf_kernels, err);
 }

@@ -9,7 +9,7 @@
  * own lock is held only for moments: while a building directory comes to be and is locked, and
  * while a result is put in place and named. */
 #include "image/image.h"
-#include "image/store.h"
+#include "image/shelf.h"
 #include "base/fs.h"
 #include "sys/proc.h"
 
@@ -27,7 +27,7 @@
 
 struct pull {
 	const struct image_store *store;
-	const struct store_kind *kind;
+	const struct shelf_kind *kind;
 	const struct catalog_entry *entry;
 	const struct pull_progress *progress; /* may be NULL */
 	int store_fd;
@@ -112,10 +112,10 @@ static int lock_name(struct pull *pull, struct error *err)
 
 static int build_begin(const struct pull *pull, struct build *build, struct error *err)
 {
-	auto_close int lock = store_lock(pull->store_fd, err);
+	auto_close int lock = shelf_lock(pull->store_fd, err);
 	if (lock < 0)
 		return -1;
-	build->name = store_building_name();
+	build->name = shelf_building_name();
 	build->path = xasprintf("%s/%s/%s", pull->store->state, pull->kind->folder, build->name);
 	/* A dead process may have had our number. */
 	if (fs_remove_tree(pull->store_fd, build->name, err) < 0)
@@ -172,13 +172,13 @@ static int check_ext4(const struct build *build, struct error *err)
 
 static int check_build(const struct pull *pull, const struct build *build, struct error *err)
 {
-	auto_json cJSON *meta = store_meta(pull->store_fd, pull->kind, build->name, err);
+	auto_json cJSON *meta = shelf_meta(pull->store_fd, pull->kind, build->name, err);
 	if (!meta)
 		return error_wrap(err, "the recipe's result");
 	if (strcmp(json_str(meta, "name", ""), pull->entry->name) != 0)
 		return error_set(err, ERROR_SYSTEM, "the recipe's result is not named '%s'",
 				 pull->entry->name);
-	return pull->kind == &store_images ? check_ext4(build, err) : 0;
+	return pull->kind == &shelf_images ? check_ext4(build, err) : 0;
 }
 
 /* The output of sha256sum for these files of the build. */
@@ -209,9 +209,9 @@ static int digest_build(const struct pull *pull, const struct build *build,
 	static const char *const kernel[] = { "vmlinux", "vmlinuz", "modules.cpio", NULL };
 	static const char *const list[] = { SUMS, NULL };
 	auto_buf struct buf sums = BUF_INIT;
-	if (sha256(pull, build, pull->kind == &store_images ? image : kernel, &sums, err) < 0)
+	if (sha256(pull, build, pull->kind == &shelf_images ? image : kernel, &sums, err) < 0)
 		return -1;
-	if (pull->kind == &store_kernels) {
+	if (pull->kind == &shelf_kernels) {
 		if (fs_write(build->fd, SUMS, sums.data, sums.len, 0444, err) < 0)
 			return -1;
 		buf_reset(&sums);
@@ -219,7 +219,7 @@ static int digest_build(const struct pull *pull, const struct build *build,
 			return -1;
 	}
 	sums.data[STORE_DIGEST_LEN] = '\0';
-	if (!store_digest_valid(sums.data))
+	if (!shelf_digest_valid(sums.data))
 		return error_set(err, ERROR_SYSTEM, "sha256sum says nothing of use");
 	str_copy(ret, STORE_DIGEST_LEN + 1, sums.data);
 	return 0;
@@ -255,15 +255,15 @@ static int place_build(const struct pull *pull, const struct build *build, const
 		       struct error *err)
 {
 	struct error damage;
-	auto_close int lock = store_lock(pull->store_fd, err);
+	auto_close int lock = shelf_lock(pull->store_fd, err);
 	if (lock < 0)
 		return -1;
-	auto_json cJSON *old = store_meta(pull->store_fd, pull->kind, digest, &damage);
+	auto_json cJSON *old = shelf_meta(pull->store_fd, pull->kind, digest, &damage);
 	if (!old && (fs_remove_tree(pull->store_fd, digest, err) < 0))
 		return -1;
 	if (!old && renameat(pull->store_fd, build->name, pull->store_fd, digest) < 0)
 		return error_sys(err, "cannot put '%s' in place", digest);
-	if (store_set_name(pull->store_fd, pull->entry->name, digest, err) < 0)
+	if (shelf_set_name(pull->store_fd, pull->entry->name, digest, err) < 0)
 		return -1;
 	return fsync(pull->store_fd) < 0 ? error_sys(err, "cannot flush the store") : 0;
 }
@@ -290,9 +290,9 @@ static bool is_there(const struct pull *pull)
 {
 	struct error ignored;
 	char digest[STORE_DIGEST_LEN + 1];
-	if (store_resolve(pull->store_fd, pull->kind, pull->entry->name, digest, &ignored) < 0)
+	if (shelf_resolve(pull->store_fd, pull->kind, pull->entry->name, digest, &ignored) < 0)
 		return false;
-	auto_json cJSON *meta = store_meta(pull->store_fd, pull->kind, digest, &ignored);
+	auto_json cJSON *meta = shelf_meta(pull->store_fd, pull->kind, digest, &ignored);
 	return meta != NULL;
 }
 
@@ -308,7 +308,7 @@ static int pull_locked(struct pull *pull, bool force, struct error *err)
 	return build(pull, err);
 }
 
-static int pull_one(const struct image_store *store, const struct store_kind *kind,
+static int pull_one(const struct image_store *store, const struct shelf_kind *kind,
 		    const char *name, bool force, const struct pull_progress *progress,
 		    struct error *err)
 {
@@ -317,8 +317,8 @@ static int pull_one(const struct image_store *store, const struct store_kind *ki
 			     .entry = catalog_find(kind->catalog, name),
 			     .progress = progress };
 	if (!pull.entry)
-		return store_not_found(kind, name, err);
-	auto_close int fd = store_open(store, kind, true, err);
+		return shelf_not_found(kind, name, err);
+	auto_close int fd = shelf_open(store, kind, true, err);
 	if (fd < 0)
 		return -1;
 	pull.store_fd = fd;
@@ -330,13 +330,13 @@ static int pull_one(const struct image_store *store, const struct store_kind *ki
 int kernel_pull(const struct image_store *store, const char *name, bool force,
 		const struct pull_progress *progress, struct error *err)
 {
-	return pull_one(store, &store_kernels, name, force, progress, err);
+	return pull_one(store, &shelf_kernels, name, force, progress, err);
 }
 
 int image_pull(const struct image_store *store, const char *name, bool force,
 	       const struct pull_progress *progress, struct error *err)
 {
-	if (pull_one(store, &store_images, name, force, progress, err) < 0)
+	if (pull_one(store, &shelf_images, name, force, progress, err) < 0)
 		return -1;
 	struct image image = { 0 };
 	if (image_find(store, name, &image, err) < 0)

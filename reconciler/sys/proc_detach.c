@@ -100,7 +100,7 @@ static int take_lock(const char *name)
 
 static int stdio_to(const char *path, int flags, int first)
 {
-	int fd = open(path, flags | O_NOCTTY, 0600);
+	int fd = open(path, flags | O_NOCTTY, 0600); /* after the fork */
 	if (fd < 0)
 		return -1;
 	for (int i = first; i <= 2; i++)

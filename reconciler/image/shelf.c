@@ -1,4 +1,4 @@
-#include "image/store.h"
+#include "image/shelf.h"
 #include "base/fs.h"
 #include "base/units.h"
 
@@ -12,24 +12,24 @@
 #define NAME_NEW  NAMES "/.new"
 #define LOCK_FILE ".lock"
 
-bool store_name_valid(const char *name)
+bool shelf_name_valid(const char *name)
 {
 	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-");
 	return len && !name[len] && len <= STORE_NAME_MAX && name[0] != '.';
 }
 
-bool store_digest_valid(const char *digest)
+bool shelf_digest_valid(const char *digest)
 {
 	return strspn(digest, "0123456789abcdef") == STORE_DIGEST_LEN && !digest[STORE_DIGEST_LEN];
 }
 
-char *store_building_name(void)
+char *shelf_building_name(void)
 {
 	static atomic_uint counter;
 	return xasprintf(STORE_BUILDING "%d-%u", (int)getpid(), atomic_fetch_add(&counter, 1));
 }
 
-int store_open(const struct image_store *store, const struct store_kind *kind, bool create,
+int shelf_open(const struct image_store *store, const struct shelf_kind *kind, bool create,
 	       struct error *err)
 {
 	auto_free char *path = xasprintf("%s/%s", store->state, kind->folder);
@@ -40,7 +40,7 @@ int store_open(const struct image_store *store, const struct store_kind *kind, b
 	return fd < 0 ? error_sys(err, "cannot open '%s'", path) : fd;
 }
 
-int store_lock(int store_fd, struct error *err)
+int shelf_lock(int store_fd, struct error *err)
 {
 	auto_close int fd =
 		openat(store_fd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -61,11 +61,11 @@ static bool read_name(int store_fd, const char *name, char ret[STORE_DIGEST_LEN 
 	if (len < 0)
 		return false;
 	target[len] = '\0';
-	return !strncmp(target, "../", 3) && store_digest_valid(target + 3) &&
+	return !strncmp(target, "../", 3) && shelf_digest_valid(target + 3) &&
 	       str_copy(ret, STORE_DIGEST_LEN + 1, target + 3);
 }
 
-int store_not_found(const struct store_kind *kind, const char *key, struct error *err)
+int shelf_not_found(const struct shelf_kind *kind, const char *key, struct error *err)
 {
 	if (catalog_find(kind->catalog, key))
 		return error_set(
@@ -73,32 +73,32 @@ int store_not_found(const struct store_kind *kind, const char *key, struct error
 			"%s '%s' is in the catalog but not pulled, 'banger image pull' does "
 			"it",
 			kind->word, key);
-	const char *meant = store_name_valid(key) ? catalog_suggest(kind->catalog, key) : NULL;
+	const char *meant = shelf_name_valid(key) ? catalog_suggest(kind->catalog, key) : NULL;
 	if (meant)
 		return error_set(err, ERROR_NOT_FOUND, "no %s '%s', did you mean '%s'?", kind->word,
 				 key, meant);
 	return error_set(err, ERROR_NOT_FOUND, "no %s '%s'", kind->word, key);
 }
 
-int store_resolve(int store_fd, const struct store_kind *kind, const char *key,
+int shelf_resolve(int store_fd, const struct shelf_kind *kind, const char *key,
 		  char ret_digest[STORE_DIGEST_LEN + 1], struct error *err)
 {
-	if (store_digest_valid(key)) {
+	if (shelf_digest_valid(key)) {
 		str_copy(ret_digest, STORE_DIGEST_LEN + 1, key);
 		if (faccessat(store_fd, key, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 			return 0;
-		return store_not_found(kind, key, err);
+		return shelf_not_found(kind, key, err);
 	}
-	if (!store_name_valid(key))
+	if (!shelf_name_valid(key))
 		return error_set(
 			err, ERROR_INVALID,
 			"'%.80s' cannot be the name of an %s: a-z, 0-9, '.', '_' and '-', at "
 			"most %d",
 			key, kind->word, STORE_NAME_MAX);
-	return read_name(store_fd, key, ret_digest) ? 0 : store_not_found(kind, key, err);
+	return read_name(store_fd, key, ret_digest) ? 0 : shelf_not_found(kind, key, err);
 }
 
-int store_check_file(int dirfd, const char *name, uint64_t min, uint64_t *ret_size,
+int shelf_check_file(int dirfd, const char *name, uint64_t min, uint64_t *ret_size,
 		     struct error *err)
 {
 	struct stat st;
@@ -112,7 +112,7 @@ int store_check_file(int dirfd, const char *name, uint64_t min, uint64_t *ret_si
 	return 0;
 }
 
-cJSON *store_meta(int store_fd, const struct store_kind *kind, const char *directory,
+cJSON *shelf_meta(int store_fd, const struct shelf_kind *kind, const char *directory,
 		  struct error *err)
 {
 	auto_close int dirfd =
@@ -122,7 +122,7 @@ cJSON *store_meta(int store_fd, const struct store_kind *kind, const char *direc
 		return NULL;
 	}
 	auto_buf struct buf text = BUF_INIT;
-	if (store_check_file(dirfd, kind->meta, 1, NULL, err) < 0 ||
+	if (shelf_check_file(dirfd, kind->meta, 1, NULL, err) < 0 ||
 	    fs_read(dirfd, kind->meta, STORE_META_MAX, &text, err) < 0)
 		return NULL;
 	auto_json cJSON *meta = json_parse(text.data, text.len, err);
@@ -137,7 +137,7 @@ cJSON *store_meta(int store_fd, const struct store_kind *kind, const char *direc
 	return kind->check(dirfd, meta, err) < 0 ? NULL : take_ptr(&meta);
 }
 
-int store_each_name(int store_fd, int (*fn)(void *cookie, const char *name, const char *digest),
+int shelf_each_name(int store_fd, int (*fn)(void *cookie, const char *name, const char *digest),
 		    void *cookie)
 {
 	int fd = openat(store_fd, NAMES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -148,7 +148,7 @@ int store_each_name(int store_fd, int (*fn)(void *cookie, const char *name, cons
 	}
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		char digest[STORE_DIGEST_LEN + 1];
-		if (!store_name_valid(entry->d_name) || !read_name(store_fd, entry->d_name, digest))
+		if (!shelf_name_valid(entry->d_name) || !read_name(store_fd, entry->d_name, digest))
 			continue;
 		int result = fn(cookie, entry->d_name, digest);
 		if (result)
@@ -157,7 +157,7 @@ int store_each_name(int store_fd, int (*fn)(void *cookie, const char *name, cons
 	return 0;
 }
 
-int store_set_name(int store_fd, const char *name, const char *digest, struct error *err)
+int shelf_set_name(int store_fd, const char *name, const char *digest, struct error *err)
 {
 	auto_free char *target = xasprintf("../%s", digest);
 	auto_free char *path = xasprintf(NAMES "/%s", name);
