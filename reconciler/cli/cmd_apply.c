@@ -127,9 +127,11 @@ int cmd_diff(struct cli *cli)
 	if (request_read(cli, &request, &err) < 0 || fetch(cli, &request, &planned, &err) < 0)
 		return fail(cli, &err);
 	planned_print(cli, &planned);
-	if (!plan_is_empty(&planned.plan))
+	const struct plan *plan = &planned.plan;
+	if (plan->to_create || plan->to_change || plan->to_delete ||
+	    (plan->to_adopt && !plan->needs_adopt))
 		return STATUS_DIFFERS;
-	return plan_is_refused(&planned.plan) ? STATUS_REFUSED : STATUS_DONE;
+	return plan_is_refused(plan) ? STATUS_REFUSED : STATUS_DONE;
 }
 
 /* --- apply, delete -f --- */

@@ -53,11 +53,11 @@ int cmd_logs(struct cli *cli)
 		}
 		const char *data = json_str(reply, "data", "");
 		int64_t next = json_int(reply, "offset", offset);
-		bool moved = next != offset && begun ? true : data[0] != '\0';
+		bool moved = data[0] || (begun && next != offset);
 		begun = true;
 		offset = next;
 		print(cli, &filter, data);
-		if (data[0] || moved)
+		if (moved)
 			continue;
 		if (!follow)
 			return STATUS_DONE;

@@ -21,11 +21,11 @@ static int by_name(const void *a, const void *b)
 static void sort_by_name(cJSON *list)
 {
 	size_t count = (size_t)cJSON_GetArraySize(list);
-	auto_free cJSON **all = xcalloc(count + 1, sizeof(*all));
+	auto_free cJSON **all = xcalloc(count + 1, sizeof(cJSON *));
 	for (size_t i = 0; i < count; i++)
 		all[i] = cJSON_DetachItemFromArray(list, 0);
 	if (count)
-		qsort(all, count, sizeof(*all), by_name);
+		qsort(all, count, sizeof(cJSON *), by_name);
 	for (size_t i = 0; i < count; i++)
 		cJSON_AddItemToArray(list, all[i]);
 }

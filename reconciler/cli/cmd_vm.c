@@ -260,8 +260,10 @@ int cmd_set(struct cli *cli)
 	bool text = cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE;
 	if (text && !cli->quiet)
 		planned_print(cli, &planned);
-	if (plan_is_empty(&planned.plan) && plan_is_refused(&planned.plan))
-		return STATUS_REFUSED;
+	if (planned.plan.refused) {
+		error_set(&err, ERROR_CONFLICT, "%s", planned.plan.vms[0].reason);
+		return cli_fail_vm(cli, name, &err);
+	}
 	int status = confirm_set(cli, &planned);
 	return status == STATUS_DONE ? set_and_wait(cli, params, &planned) : status;
 }

@@ -23,11 +23,11 @@ enum complete {
 
 struct flag {
 	const char *name;  /* without dashes; NULL ends a table */
-	char letter;	   /* 0: none */
 	const char *value; /* what it takes, as shown in help ("FILE"); NULL: a switch */
 	const char *doc;
 	const char *words; /* the values it may take, separated by spaces; NULL: any */
 	enum complete complete;
+	char letter; /* 0: none */
 };
 
 enum command_group { GROUP_STACK, GROUP_VM, GROUP_IMAGE, GROUP_OP, GROUP_DAEMON, GROUP_COUNT_ };

@@ -27,7 +27,7 @@ static void add_command_words(struct buf *out, const char *family)
 		const struct command *c = &commands[i];
 		if (c->hidden || (vm && !c->vm_verb))
 			continue;
-		if (family && !vm && (strncmp(c->name, family, len) || c->name[len] != ' '))
+		if (family && !vm && (strncmp(c->name, family, len) != 0 || c->name[len] != ' '))
 			continue;
 		const char *word = family && !vm ? c->name + len + 1 : c->name;
 		size_t word_len = strcspn(word, " ");

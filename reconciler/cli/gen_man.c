@@ -107,8 +107,8 @@ static void add_commands(struct buf *out)
 {
 	buf_add(out, ".SH COMMANDS\nFlags may stand before and after names; \\-\\- ends them. A "
 		     "command that takes several names goes on after one that failed; its status "
-		     "is the worst.\nEach command on VMs is also\n.BR \"banger vm\" "
-		     "...\n");
+		     "is the worst.\nEach command on VMs is also\n.BI \"banger vm \" "
+		     "COMMAND .\n");
 	for (int group = 0; group < GROUP_COUNT_; group++) {
 		buf_addf(out, ".SS %s\n", command_group_title((enum command_group)group));
 		for (size_t i = 0; i < command_count; i++)

@@ -106,7 +106,7 @@ void help_family(struct buf *out, const char *family)
 	buf_addf(out, "usage: banger %s COMMAND [flags] [names]\n\n", family);
 	for (size_t i = 0; i < command_count; i++) {
 		const struct command *c = &commands[i];
-		if (vm ? !c->vm_verb : strncmp(c->name, family, len) || c->name[len] != ' ')
+		if (vm ? !c->vm_verb : strncmp(c->name, family, len) != 0 || c->name[len] != ' ')
 			continue;
 		buf_addf(out, "  %-10s  %s\n", vm ? c->name : c->name + len + 1, c->doc);
 	}

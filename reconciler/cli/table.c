@@ -64,8 +64,11 @@ static void add_cell(struct buf *line, const struct table *table, size_t column,
 
 void table_print(struct table *table, struct cli *cli)
 {
-	size_t columns = table->columns.count, room = room_for_last(table, cli);
+	size_t columns = table->columns.count;
 	auto_buf struct buf out = BUF_INIT;
+	if (!columns)
+		return;
+	size_t room = room_for_last(table, cli);
 	for (size_t i = 0; i < columns; i++)
 		add_cell(&out, table, i, table->columns.at[i].title, cli->colour ? TERM_DIM : NULL);
 	buf_add_char(&out, '\n');
@@ -98,9 +101,9 @@ char *table_age(int64_t then_ms, int64_t now_ms)
 	int64_t s = now_ms > then_ms ? (now_ms - then_ms) / 1000 : 0;
 	if (s < 120)
 		return xasprintf("%" PRId64 "s", s);
-	if (s < 120 * 60)
+	if (s < INT64_C(7200))
 		return xasprintf("%" PRId64 "m", s / 60);
-	if (s < 48 * 3600)
+	if (s < INT64_C(172800))
 		return xasprintf("%" PRId64 "h", s / 3600);
 	return xasprintf("%" PRId64 "d", s / 86400);
 }

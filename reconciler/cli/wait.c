@@ -15,7 +15,7 @@
 #define TICK_BLOCK_MS 150 /* on a terminal */
 #define TICK_MS	      500
 #define POLL_MS	      300
-#define POLL_LIMIT_MS (10 * 60 * 1000)
+#define POLL_LIMIT_MS UINT64_C(600000)
 #define RECONNECTS    5 /* in a row */
 
 static volatile sig_atomic_t interrupted;
@@ -166,26 +166,32 @@ static bool wants_stopped(struct waiting *w, const char *name)
 	return !strcmp(json_str(json_get(reply, "spec"), "state", "running"), "stopped");
 }
 
+/* Whether the VM is where the work should bring it. */
+static bool has_arrived(struct waiting *w, const struct wait_item *item, const cJSON *vm,
+			const char *state)
+{
+	bool stopped = !strcmp(state, "stopped") || !strcmp(state, "exited");
+	if (!vm || item->goal == GOAL_GONE)
+		return !vm && item->goal == GOAL_GONE;
+	if (item->goal == GOAL_DOWN)
+		return stopped;
+	return stopped ? wants_stopped(w, item->name) : json_bool(vm, "ready", false);
+}
+
 static void judge(struct waiting *w, struct wait_item *item, const cJSON *vm)
 {
 	const char *state = vm ? json_str(vm, "state", "") : "deleted";
-	bool stopped = !strcmp(state, "stopped") || !strcmp(state, "exited");
 	snprintf(item->stage, sizeof(item->stage), "%s", state);
 	item->detail[0] = '\0';
-	if (!vm && item->goal == GOAL_GONE)
+	if (has_arrived(w, item, vm, state)) {
 		finish_item(item, true);
-	else if (!vm) {
+	} else if (!vm) {
 		error_set(&item->err, ERROR_NOT_FOUND, "vm '%s' is not there any more", item->name);
 		finish_item(item, false);
 	} else if (!strcmp(state, "failed")) {
 		error_set(&item->err, ERROR_SYSTEM, "%s", json_str(vm, "reason", "failed"));
 		finish_item(item, false);
-	} else if (item->goal == GOAL_UP && json_bool(vm, "ready", false) && !stopped)
-		finish_item(item, true);
-	else if (item->goal == GOAL_DOWN && stopped)
-		finish_item(item, true);
-	else if (item->goal == GOAL_UP && stopped && wants_stopped(w, item->name))
-		finish_item(item, true);
+	}
 	progress_changed(&w->progress, item);
 }
 
@@ -305,11 +311,11 @@ int wait_all(struct cli *cli, struct wait_item_vec *items, uint64_t timeout_ms, 
 {
 	struct waiting w = {.cli = cli, .items = items, .started_ms = clock_monotonic_ms()};
 	struct sigaction action = {.sa_handler = on_interrupt}, before;
-	auto_free struct wait_item **by_op = xcalloc(items->count + 1, sizeof(*by_op));
+	auto_free struct wait_item **by_op = xcalloc(items->count + 1, sizeof(struct wait_item *));
 	for (size_t i = 0; i < items->count; i++)
 		by_op[i] = &items->at[i];
 	if (items->count)
-		qsort(by_op, items->count, sizeof(*by_op), compare_ops);
+		qsort(by_op, items->count, sizeof(struct wait_item *), compare_ops);
 	w.by_op = by_op;
 	if (timeout_ms)
 		w.deadline_ms = w.started_ms + timeout_ms;
