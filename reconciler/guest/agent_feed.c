@@ -104,9 +104,9 @@ static enum agent_event on_phase(struct agent_state *state, const cJSON *params)
 	if (!phase_valid(phase))
 		return AGENT_BROKEN;
 	note_boot(state, json_str(params, "boot_id", ""));
-	bool changed = strcmp(state->phase, phase);
+	bool changed = strcmp(state->phase, phase) != 0;
 	str_copy(state->phase, sizeof(state->phase), phase);
-	if (strcmp(phase, "ready") || state->ready)
+	if (strcmp(phase, "ready") != 0 || state->ready)
 		return changed ? AGENT_CHANGED : AGENT_NOTHING;
 	state->ready = true;
 	state->ready_ms = milliseconds(params, "uptime_ms");

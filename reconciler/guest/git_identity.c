@@ -113,10 +113,10 @@ static const char *parse_key(const char *at, bool in_user, struct git_user *user
 		return skip_line(at);
 	auto_buf struct buf value = BUF_INIT;
 	at = parse_value(at + 1, &value);
-	char **slot = !in_user					  ? NULL :
-		      len == 4 && !strncasecmp(key, "name", len)  ? &user->name :
-		      len == 5 && !strncasecmp(key, "email", len) ? &user->email :
-								    NULL;
+	char **slot = !in_user					    ? NULL
+		      : len == 4 && !strncasecmp(key, "name", len)  ? &user->name
+		      : len == 5 && !strncasecmp(key, "email", len) ? &user->email
+								    : NULL;
 	if (at && slot) {
 		free(*slot);
 		*slot = buf_take(&value);

@@ -1,7 +1,7 @@
 /* guest/guest.h - the host's side of a guest: keys, the seed it boots from, its agent, its SSH.
  *
- * Blocking, worker threads, every call with a deadline; except agent_feed_*, which is the loop's and
- * never blocks. Nothing a guest says is trusted: lines, counts and numbers are bounded. */
+ * Blocking, worker threads, every call with a deadline; except agent_feed_*, which is the loop's
+ * and never blocks. Nothing a guest says is trusted: lines, counts and numbers are bounded. */
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
 
@@ -14,9 +14,9 @@
 #include <stdint.h>
 
 /* --- keys (libssh) --- below a VM's directory: */
-#define GUEST_FILE_HOST_KEY     "host_key"
+#define GUEST_FILE_HOST_KEY	"host_key"
 #define GUEST_FILE_HOST_KEY_PUB "host_key.pub"
-#define GUEST_FILE_KNOWN_HOSTS  "known_hosts"
+#define GUEST_FILE_KNOWN_HOSTS	"known_hosts"
 /* banger's own client key: <state>/keys/id_ed25519 and .pub, made once (0600). */
 int keys_client(const char *state_dir, char **ret_public_line, struct error *err);
 /* A VM's host key: host_key and host_key.pub in its directory (OpenSSH format), made once. */
@@ -27,12 +27,14 @@ int keys_known_hosts(int vm_dirfd, const char *id, struct error *err);
 /* --- the seed: a small cpio (libarchive, newc) with everything that is per VM --- */
 struct seed {
 	const char *id, *name;
-	const struct vm_spec *spec;      /* ready, files, ssh_keys, work_disk */
+	const struct vm_spec *spec; /* ready, files, ssh_keys, work_disk */
 	const char *mac;
-	const char *address, *gateway, *dns; /* of the guest: "10.0.2.15/24", "10.0.2.2", "10.0.2.3" */
-	const char *client_key;          /* banger's own public key line */
-	int vm_dirfd;                    /* for the host key */
-	const char *home;                /* whose git identity goes in; NULL: $HOME */
+	const char *address;	/* of the guest: "10.0.2.15/24"; NULL: no network */
+	const char *gateway;	/* "10.0.2.2"; may be NULL */
+	const char *dns;	/* "10.0.2.3"; may be NULL */
+	const char *client_key; /* banger's own public key line */
+	int vm_dirfd;		/* for the host key */
+	const char *home;	/* whose git identity goes in; NULL: $HOME */
 };
 #define SEED_FILES_MAX (16u << 20) /* bytes of all `files` together */
 /* Writes dirfd/VM_FILE_INITRD: modules cpio + agent cpio + seed cpio, replaced whole. Unreadable
@@ -43,10 +45,10 @@ int seed_write_initrd(const struct seed *seed, const char *modules_cpio, const c
 /* --- the agent --- agent/PROTOCOL.md */
 struct agent_state {
 	char boot_id[40];
-	char phase[16];      /* mounted network ssh ready */
+	char phase[16]; /* mounted network ssh ready */
 	bool ready;
-	char failed[256];    /* the agent's last words, "" none */
-	uint64_t ready_ms;   /* since the guest's boot, 0 not yet */
+	char failed[256];  /* the agent's last words, "" none */
+	uint64_t ready_ms; /* since the guest's boot, 0 not yet */
 };
 
 /* The loop's end: bytes in, at most one change at a time out. */
@@ -61,7 +63,8 @@ enum agent_event agent_feed_push(struct agent_feed *feed, const char *data, size
 const struct agent_state *agent_feed_state(const struct agent_feed *feed);
 
 /* A worker's call: connects to VM_FILE_AGENT below vm_dirfd, says hello, asks, disconnects. params
- * borrowed or NULL; *ret (may be NULL) the result, caller's. */
+ * borrowed or NULL; *ret (may be NULL) the result, caller's. QEMU serves one client of the port at
+ * a time: the loop's connection must be closed first. */
 int agent_call(int vm_dirfd, const char *method, const cJSON *params, uint64_t timeout_ms,
 	       cJSON **ret, struct error *err);
 
@@ -69,10 +72,13 @@ int agent_call(int vm_dirfd, const char *method, const cJSON *params, uint64_t t
 struct ssh_target {
 	const char *address; /* 127.x.y.z */
 	uint16_t port;
-	const char *identity;    /* path of the private key */
-	int vm_dirfd;            /* for host_key.pub */
+	const char *identity; /* path of the private key */
+	int vm_dirfd;	      /* for host_key.pub */
 };
-/* Runs one command; its exit status in *ret_status; output bounded to 64 KiB. */
+/* Runs one command as root; its exit status in *ret_status; out (may be NULL): stdout and stderr as
+ * they come, the first 64 KiB. The caller ignores SIGPIPE. ERROR_CONFLICT: another host key, or
+ * ours is refused; ERROR_UNAVAILABLE: no connection, or it ended before the status came (as after
+ * `poweroff`). */
 int ssh_run(const struct ssh_target *target, const char *command, uint64_t timeout_ms,
 	    int *ret_status, struct buf *out, struct error *err);
 /* Shell-quotes for a POSIX shell: 'a'\''b'. Appends. */

@@ -14,8 +14,8 @@ static int copy_all(int to, int from, uint64_t size)
 {
 	bool by_range = true;
 	while (size) {
-		ssize_t put = by_range ? copy_file_range(from, NULL, to, NULL, size, 0) :
-					 sendfile(to, from, NULL, size);
+		ssize_t put = by_range ? copy_file_range(from, NULL, to, NULL, size, 0)
+				       : sendfile(to, from, NULL, size);
 		if (put < 0 && errno == EINTR)
 			continue;
 		if (by_range && put <= 0) {

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-#define INITRD_ALIGN    4096
+#define INITRD_ALIGN	4096
 #define INITRD_PART_MAX (256u << 20) /* bytes; beyond, the path is surely a wrong one */
 
 /* Appends the file at path to fd, whose offset is a multiple of INITRD_ALIGN, and moves on to the

@@ -113,6 +113,17 @@ static struct name_search name_of(int store_fd, const char *digest)
 	return search;
 }
 
+/* What was asked for, when that was a name. */
+static struct name_search name_to_show(int store_fd, const char *key, const char *digest)
+{
+	struct name_search search = { .digest = digest };
+	if (strcmp(key, digest) != 0)
+		str_copy(search.name, sizeof(search.name), key);
+	else
+		search = name_of(store_fd, digest);
+	return search;
+}
+
 static int find(const struct image_store *store, const struct shelf_kind *kind, const char *key,
 		int *ret_fd, char digest[STORE_DIGEST_LEN + 1], cJSON **ret_meta, struct error *err)
 {
@@ -157,10 +168,8 @@ int image_find(const struct image_store *store, const char *name_or_digest, stru
 	char digest[STORE_DIGEST_LEN + 1];
 	if (find(store, &shelf_images, name_or_digest, &fd, digest, &meta, err) < 0)
 		return -1;
-	bool by_name = strcmp(name_or_digest, digest) != 0;
-	struct name_search search = by_name ? (struct name_search){ 0 } : name_of(fd, digest);
-	return load_image(store, fd, by_name ? name_or_digest : search.name, digest, meta, ret,
-			  err);
+	struct name_search search = name_to_show(fd, name_or_digest, digest);
+	return load_image(store, fd, search.name, digest, meta, ret, err);
 }
 
 int kernel_find(const struct image_store *store, const char *name_or_digest, struct kernel *ret,
@@ -171,11 +180,10 @@ int kernel_find(const struct image_store *store, const char *name_or_digest, str
 	char digest[STORE_DIGEST_LEN + 1];
 	if (find(store, &shelf_kernels, name_or_digest, &fd, digest, &meta, err) < 0)
 		return -1;
-	bool by_name = strcmp(name_or_digest, digest) != 0;
-	struct name_search search = by_name ? (struct name_search){ 0 } : name_of(fd, digest);
+	struct name_search search = name_to_show(fd, name_or_digest, digest);
 	auto_free char *path = xasprintf("%s/kernels/%s", store->state, digest);
 	*ret = (struct kernel){
-		.name = xstrdup(by_name ? name_or_digest : search.name),
+		.name = xstrdup(search.name),
 		.digest = xstrdup(digest),
 		.boot = xasprintf("%s/%s", path, json_str(meta, "boot", "vmlinuz")),
 		.modules = xasprintf("%s/" MODULES, path),
@@ -296,16 +304,16 @@ static int sweep(const struct image_store *store, const struct shelf_kind *kind,
 		cleanup_close(&listed);
 		return lock < 0 ? -1 : error_sys(err, "cannot list '%s'", kind->folder);
 	}
+	int result = 0; /* one that resists does not save the others */
 	for (struct dirent *entry; (entry = readdir(dir));)
 		if (!strncmp(entry->d_name, STORE_BUILDING, strlen(STORE_BUILDING)) &&
 		    sweep_one(fd, entry->d_name, err) < 0)
-			return -1;
-	return 0;
+			result = -1;
+	return result;
 }
 
 int image_sweep(const struct image_store *store, struct error *err)
 {
-	if (sweep(store, &shelf_images, err) < 0)
-		return -1;
-	return sweep(store, &shelf_kernels, err);
+	int result = sweep(store, &shelf_images, err);
+	return sweep(store, &shelf_kernels, err) < 0 ? -1 : result;
 }

@@ -27,13 +27,13 @@ struct image_store {
 };
 
 struct image {
-	char *name;          /* "" when no name points at it any more */
-	char *digest;        /* 64 hex digits */
-	char *rootfs;        /* path */
-	char *kernel;        /* name of the kernel it wants */
+	char *name;   /* "" when no name points at it any more */
+	char *digest; /* 64 hex digits */
+	char *rootfs; /* path */
+	char *kernel; /* name of the kernel it wants */
 	char *description;
 	uint64_t min_memory; /* bytes */
-	uint64_t size;       /* bytes of rootfs, apparent */
+	uint64_t size;	     /* bytes of rootfs, apparent */
 	int64_t pulled_ms;   /* wall clock */
 };
 DEFINE_VEC(image_vec, struct image)
@@ -58,9 +58,9 @@ int image_list(const struct image_store *store, struct image_vec *ret, struct er
 
 struct catalog_entry {
 	const char *name;
-	const char *recipe;      /* below share/images/ */
-	const char *argument;    /* first argument of the recipe, or NULL */
-	const char *kernel;      /* images: the kernel's catalog name; kernels: NULL */
+	const char *recipe;   /* below share/images/ */
+	const char *argument; /* first argument of the recipe, or NULL */
+	const char *kernel;   /* images: the kernel's catalog name; kernels: NULL */
 	uint64_t min_memory;
 	const char *description;
 };
@@ -71,13 +71,13 @@ struct pull_progress {
 	void (*fn)(void *cookie, const char *stage, const char *detail, uint64_t done,
 		   uint64_t total); /* in the pulling thread; total 0: unknown */
 	void *cookie;
-	int cancel_fd; /* readable: give up; -1: none */
+	int cancel_fd; /* readable: give up; -1 or 0: none */
 };
-/* The stages are the recipe's own words ("download", "unpack" …) and ours: "wait" while another pull
- * of the name is under way, "check" at the end. Cancelled: ERROR_CANCELLED; what was downloaded stays
- * in the cache.
- * Makes sure the image (or kernel) is there; force: build again and move the name when the digest
- * differs. An image pulls its kernel too. Unknown names: ERROR_NOT_FOUND with did-you-mean. */
+/* The stages are the recipe's own words ("download", "unpack" …) and ours: "wait" while another
+ * pull of the name is under way, "check" at the end. Cancelled: ERROR_CANCELLED; what was
+ * downloaded stays in the cache. Makes sure the image (or kernel) is there; force: build again and
+ * move the name when the digest differs. An image pulls its kernel too. Unknown names:
+ * ERROR_NOT_FOUND with did-you-mean. */
 int image_pull(const struct image_store *store, const char *name, bool force,
 	       const struct pull_progress *progress, struct error *err);
 int kernel_pull(const struct image_store *store, const char *name, bool force,

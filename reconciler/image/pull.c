@@ -13,14 +13,15 @@
 #include "base/fs.h"
 #include "sys/proc.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define RECIPE_TIMEOUT_MS (60 * 60 * 1000)
-#define DIGEST_TIMEOUT_MS (10 * 60 * 1000)
+#define RECIPE_TIMEOUT_MS (UINT64_C(60) * 60 * 1000)
+#define DIGEST_TIMEOUT_MS (UINT64_C(10) * 60 * 1000)
 #define LOCK_PAUSE_MS	  100
 #define SUMS		  "SHA256SUMS"
 #define EXT4_MAGIC_AT	  1080
@@ -61,11 +62,23 @@ static void set_stage(struct pull *pull, const char *stage, const char *detail)
 	tell(pull, 0, 0);
 }
 
+/* "DONE TOTAL bytes" */
+static bool parse_progress(const char *text, uint64_t *ret_done, uint64_t *ret_total)
+{
+	char *end;
+	if (!isdigit((unsigned char)*text))
+		return false;
+	*ret_done = strtoull(text, &end, 10);
+	if (*end != ' ' || !isdigit((unsigned char)end[1]))
+		return false;
+	*ret_total = strtoull(end + 1, &end, 10);
+	return !strcmp(end, " bytes") && *ret_done <= *ret_total;
+}
+
 /* "stage WORD DETAIL" and "progress DONE TOTAL bytes"; what else a recipe prints is its own. */
 static void on_line(void *cookie, const char *line)
 {
 	struct pull *pull = cookie;
-	unsigned long long done, total;
 	if (!strncmp(line, "stage ", 6)) {
 		const char *word = line + 6, *end = strchrnul(word, ' ');
 		copy_printable(pull->stage, sizeof(pull->stage), word, (size_t)(end - word));
@@ -74,13 +87,14 @@ static void on_line(void *cookie, const char *line)
 		tell(pull, 0, 0);
 		return;
 	}
-	if (sscanf(line, "progress %19llu %19llu bytes", &done, &total) == 2 && done <= total)
+	uint64_t done, total;
+	if (!strncmp(line, "progress ", 9) && parse_progress(line + 9, &done, &total))
 		tell(pull, done, total);
 }
 
 static int cancel_fd(const struct pull *pull)
 {
-	return pull->progress ? pull->progress->cancel_fd : -1;
+	return pull->progress && pull->progress->cancel_fd > 0 ? pull->progress->cancel_fd : -1;
 }
 
 /* Sleeps; -1 when the pull is called off. */
@@ -259,7 +273,7 @@ static int place_build(const struct pull *pull, const struct build *build, const
 	if (lock < 0)
 		return -1;
 	auto_json cJSON *old = shelf_meta(pull->store_fd, pull->kind, digest, &damage);
-	if (!old && (fs_remove_tree(pull->store_fd, digest, err) < 0))
+	if (!old && fs_remove_tree(pull->store_fd, digest, err) < 0)
 		return -1;
 	if (!old && renameat(pull->store_fd, build->name, pull->store_fd, digest) < 0)
 		return error_sys(err, "cannot put '%s' in place", digest);

@@ -1,14 +1,14 @@
-/* image/shelf.h - what images and kernels have in common: a folder of digests and a folder of names.
- * For image/ alone. */
+/* image/shelf.h - what images and kernels have in common: a folder of digests and a folder of
+ * names. For image/ alone. */
 #ifndef IMAGE_SHELF_H
 #define IMAGE_SHELF_H
 
 #include "base/json.h"
 #include "image/image.h"
 
-#define STORE_NAME_MAX   63
+#define STORE_NAME_MAX	 63
 #define STORE_DIGEST_LEN 64
-#define STORE_META_MAX   65536
+#define STORE_META_MAX	 65536
 #define STORE_FORMAT	 1
 #define STORE_BUILDING	 ".building-" /* + <pid>-<n>: locked (flock) as long as somebody builds */
 
@@ -38,8 +38,8 @@ int shelf_resolve(int store_fd, const struct shelf_kind *kind, const char *key,
 cJSON *shelf_meta(int store_fd, const struct shelf_kind *kind, const char *directory,
 		  struct error *err);
 /* Calls fn for each name; stops at its first non-zero result and returns it. */
-int shelf_each_name(int store_fd,
-		    int (*fn)(void *cookie, const char *name, const char *digest), void *cookie);
+int shelf_each_name(int store_fd, int (*fn)(void *cookie, const char *name, const char *digest),
+		    void *cookie);
 /* Points the name at the digest, whatever it pointed at. Under shelf_lock(). */
 int shelf_set_name(int store_fd, const char *name, const char *digest, struct error *err);
 /* "no image 'tinny', did you mean 'tiny'?" Always -1. */

@@ -62,9 +62,9 @@ static int on_key(ssh_session session, const char *user, struct ssh_key_struct *
 	free(blob);
 	if (server->script.deny || !server->key_matched)
 		return SSH_AUTH_DENIED;
-	return state == SSH_PUBLICKEY_STATE_NONE || state == SSH_PUBLICKEY_STATE_VALID ?
-		       SSH_AUTH_SUCCESS :
-		       SSH_AUTH_DENIED;
+	return state == SSH_PUBLICKEY_STATE_NONE || state == SSH_PUBLICKEY_STATE_VALID
+		       ? SSH_AUTH_SUCCESS
+		       : SSH_AUTH_DENIED;
 }
 
 static int on_exec(ssh_session session, ssh_channel channel, const char *command, void *data)
@@ -95,8 +95,8 @@ static void pour(ssh_channel channel, size_t len, bool is_stderr)
 	memset(chunk, is_stderr ? 'e' : 'o', sizeof(chunk));
 	while (len) {
 		size_t part = len < sizeof(chunk) ? len : sizeof(chunk);
-		int put = is_stderr ? ssh_channel_write_stderr(channel, chunk, (uint32_t)part) :
-				      ssh_channel_write(channel, chunk, (uint32_t)part);
+		int put = is_stderr ? ssh_channel_write_stderr(channel, chunk, (uint32_t)part)
+				    : ssh_channel_write(channel, chunk, (uint32_t)part);
 		if (put <= 0)
 			return;
 		len -= (size_t)put;
