@@ -374,14 +374,15 @@ static void many_wait_for_one_pull(void **state)
 	pthread_t threads[4];
 	struct puller pullers[4];
 	recipe(place, "tiny.sh", "set -e; " COUNT "sleep 0.5\n" GOOD);
-	for (int i = 0; i < 4; i++) {
-		pullers[i] = (struct puller){ .place = place };
-		pthread_create(&threads[i], NULL, pull_thread, &pullers[i]);
-	}
-	pid_t pid = fork(); /* another process */
+	/* Another process; forked before the threads, or it would inherit locks they hold. */
+	pid_t pid = fork();
 	if (pid == 0) {
 		struct error err;
 		_exit(image_pull(&place->store, "tiny", false, NULL, &err) < 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		pullers[i] = (struct puller){ .place = place };
+		pthread_create(&threads[i], NULL, pull_thread, &pullers[i]);
 	}
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
