@@ -57,9 +57,12 @@ $(BUILD)/%.o: %.c
 	$(if $(Q),@echo "  CC    $<")
 	$(Q)$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -c $< -o $@
 
-# The two that say which commit they are, so that a stale daemon is noticed.
-$(call objects,reconciler/daemon/rpc_daemon.c reconciler/cli/*.c): \
-	override CPPFLAGS += -DBANGER_COMMIT='"$(COMMIT)"'
+# Those that say which commit they are, so that a stale daemon is noticed.
+COMMIT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(shell grep -l BANGER_COMMIT reconciler/daemon/*.c reconciler/cli/*.c))
+$(COMMIT_OBJ): override CPPFLAGS += -DBANGER_COMMIT='"$(COMMIT)"'
+$(COMMIT_OBJ): $(BUILD)/.commit-$(COMMIT)
+$(BUILD)/.commit-$(COMMIT):
+	@mkdir -p $(@D) && rm -f $(BUILD)/.commit-* && touch $@
 
 $(BUILD)/guest/%.o: %.c
 	@mkdir -p $(@D)

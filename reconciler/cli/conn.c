@@ -112,7 +112,7 @@ static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 	auto_free char *program = daemon_program(cli);
 	const char *const argv[] = {program, NULL};
 	const struct proc_detach detach = {
-		.argv = argv, .dirfd = state_dir, .log_name = "bangerd.log"};
+		.argv = argv, .dirfd = state_dir, .log_name = "bangerd.log", .log_append = true};
 	pid_t pid;
 	int pidfd = -1;
 	if (cli->verbose)

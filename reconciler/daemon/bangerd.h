@@ -66,6 +66,7 @@ struct vm {
 	struct bangerd *d;
 	struct store_vm row;
 	struct vm_spec *want;    /* row.spec */
+	char *file;              /* that says so; NULL: none */
 	struct vm_spec *applied; /* row.applied, NULL: never made */
 
 	/* the host's side; pid 0: not running */

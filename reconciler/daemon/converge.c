@@ -22,7 +22,9 @@
 
 struct capabilities vm_capabilities(const struct bangerd *d)
 {
-	return d->host.hv->can;
+	struct capabilities can = d->host.hv->can;
+	can.live_ssh_keys = true; /* the agent's doing, whatever the hypervisor */
+	return can;
 }
 
 void vm_mark(struct vm *vm)

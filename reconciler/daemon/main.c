@@ -65,11 +65,23 @@ static void ttl_due(void *data)
 	converge_schedule_ttl(data);
 }
 
+#define LOG_MAX (4 << 20)
+
+/* Started by banger we write into a file that nobody rotates. */
+static void bound_log(void)
+{
+	struct stat st;
+	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > LOG_MAX &&
+	    ftruncate(STDERR_FILENO, 0) == 0)
+		log_info(NULL, "the log was full, begun anew");
+}
+
 /* Level-triggered to the end: whatever an event missed, this finds. */
 static void resync(void *data)
 {
 	struct bangerd *d = data;
 	struct error err = { 0 };
+	bound_log();
 	if (gather_host(d, &err) < 0)
 		log_error(NULL, "cannot look at the host: %s", err.text);
 	watch_resync(d);

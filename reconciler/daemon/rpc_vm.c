@@ -63,7 +63,7 @@ static int check_unowned(const struct vm *vm, const char *verb, struct error *er
 		return 0;
 	return error_set(err, ERROR_CONFLICT,
 			 "vm '%s' belongs to stack '%s': to %s it, edit %s", vm->row.name,
-			 vm->row.stack, verb, vm->want->file ? vm->want->file : "its file");
+			 vm->row.stack, verb, vm->file ? vm->file : "its file");
 }
 
 /* --- create and set --- */

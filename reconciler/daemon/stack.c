@@ -170,9 +170,9 @@ void stack_plan_clear(struct stack_plan *plan)
 	*plan = (struct stack_plan){ 0 };
 }
 
-static bool same_file(const struct vm_spec *a, const struct vm_spec *b)
+static bool same_file(const char *a, const char *b)
 {
-	return a->file == b->file || (a->file && b->file && !strcmp(a->file, b->file));
+	return a == b || (a && b && !strcmp(a, b));
 }
 
 /* Intent for one VM; true when its row changed. */
@@ -194,7 +194,7 @@ static bool set_intent(struct bangerd *d, const char *stack, const struct plan_m
 		return *ret_vm != NULL;
 	}
 	bool changed = vm->row.deleting || strcmp(vm->row.stack, stack) != 0 ||
-		       !vm_spec_equal(vm->want, member->want) || !same_file(vm->want, member->want);
+		       !vm_spec_equal(vm->want, member->want) || !same_file(vm->file, member->want->file);
 	if (changed) {
 		vm_want(vm, member->want);
 		free(vm->row.stack);

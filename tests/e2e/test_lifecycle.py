@@ -157,7 +157,8 @@ def scenario_failed_creations_leave_nothing(home):
 
 def scenario_logs_and_floods_are_bounded(home):
     home.banger("create", "loud", *FLAGS)
-    check("loud" in home.banger("logs", "loud").out or home.banger("logs", "loud").out, "the console is kept")
+    home.ssh("loud", "sh", "-c", "echo said-on-the-console > /dev/console")
+    wait_for("the console is kept", 10, lambda: "said-on-the-console" in home.banger("logs", "loud").out)
     home.ssh("loud", "sh", "-c", "(yes flood-the-console > /dev/console) </dev/null >/dev/null 2>&1 &")
     rss = lambda: int(open(f"/proc/{home.daemon_pid()}/statm").read().split()[1]) * 4096
     before = rss()
