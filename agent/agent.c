@@ -106,7 +106,7 @@ static void on_line(void *arg, const char *line, size_t len)
 /* Signals come as bytes of this descriptor, at a moment when they can be handled. */
 static int open_signals(void)
 {
-	static const int wanted[] = {SIGIO, SIGTERM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE};
+	static const int wanted[] = { SIGIO, SIGTERM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE };
 	sigset_t set;
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
@@ -124,9 +124,12 @@ static void read_signals(const struct agent *agent, int fd)
 }
 
 /* In one process of its own, without the terminal, the last one to die of too little memory. */
-static void settle_process(void)
+static void settle_process(char *name)
 {
 	setsid();
+	/* systemd's mark of a process from the initrd that it neither ends nor waits for. */
+	if (name && name[0])
+		name[0] = '@';
 	prctl(PR_SET_NAME, "banger-agent");
 	auto_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, "-1000", 5) != 5)
@@ -159,7 +162,7 @@ static void remove_boot_files(int boot_root)
 
 static void finish_boot(struct agent *agent, uint64_t now_ms)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	if (agent->boot_root < 0 || (agent->watch.next_ms && now_ms < FINISH_BOOT_MS))
 		return;
 	if (modules_load(agent->boot_root, MODULES_LATE, &err) < 0)
@@ -196,11 +199,11 @@ static int wait_ms(const struct agent *agent, unsigned tries, uint64_t now)
 
 static void agent_turn(struct agent *agent, int signals, unsigned tries)
 {
-	struct pollfd fds[2 + JOBS_MAX] = {{.fd = signals, .events = POLLIN}};
+	struct pollfd fds[2 + JOBS_MAX] = { { .fd = signals, .events = POLLIN } };
 	nfds_t count = 1;
 	short events = channel_events(&agent->channel);
 	if (events)
-		fds[count++] = (struct pollfd){.fd = agent->channel.fd, .events = events};
+		fds[count++] = (struct pollfd){ .fd = agent->channel.fd, .events = events };
 	count += jobs_poll(&agent->jobs, fds + count);
 	poll(fds, count, wait_ms(agent, tries, uptime_ms()));
 	read_signals(agent, signals);
@@ -227,7 +230,7 @@ static void find_port(struct agent *agent, unsigned tries)
 void agent_run(struct agent *agent, int boot_root)
 {
 	int signals = open_signals();
-	settle_process();
+	settle_process(agent->name);
 	agent->boot_root = boot_root;
 	agent->watch.next_ms = 1;
 	for (unsigned tries = 0;; tries += tries < PORT_TRIES) {

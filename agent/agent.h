@@ -26,6 +26,7 @@ struct agent {
 	struct jobs jobs;
 	struct power power;
 	struct watch watch;
+	char *name;    /* argv[0] of the process, borrowed */
 	int boot_root; /* the initrd's root while it is still needed, owned; else -1 */
 };
 

@@ -106,7 +106,7 @@ static int step_mount_root(struct boot *boot, struct error *err)
 /* /dev, /proc and /sys go along; what was "/" stays open as boot->root. */
 static int step_change_root(struct boot *boot, struct error *err)
 {
-	static const char *const folders[] = {"/dev", "/proc", "/sys"};
+	static const char *const folders[] = { "/dev", "/proc", "/sys" };
 	(void)boot;
 	for (size_t i = 0; i < ARRAY_COUNT(folders); i++) {
 		auto_free char *to = xasprintf(NEW_ROOT "%s", folders[i]);
@@ -152,14 +152,14 @@ static int step_network(struct boot *boot, struct error *err)
 }
 
 static const struct step steps[] = {
-	{"mount /dev, /proc, /sys", step_mount_kernel},
-	{"load modules", step_load_modules},
-	{"read the seed", step_read_seed},
-	{"mount the root disk", step_mount_root},
-	{"change root", step_change_root},
-	{"mount the work disk", step_mount_work},
-	{"place files", step_place},
-	{"set up the network", step_network},
+	{ "mount /dev, /proc, /sys", step_mount_kernel },
+	{ "load modules", step_load_modules },
+	{ "read the seed", step_read_seed },
+	{ "mount the root disk", step_mount_root },
+	{ "change root", step_change_root },
+	{ "mount the work disk", step_mount_work },
+	{ "place files", step_place },
+	{ "set up the network", step_network },
 };
 
 _Noreturn static void fail(struct boot *boot, const char *step, const struct error *err)
@@ -196,15 +196,15 @@ static void start_agent(struct boot *boot)
 
 static void exec_init(const char *path)
 {
-	const char *const argv[] = {path, NULL};
-	static const char *const env[] = {"HOME=/", "TERM=linux", EXEC_PATH, NULL};
+	const char *const argv[] = { path, NULL };
+	static const char *const env[] = { "HOME=/", "TERM=linux", EXEC_PATH, NULL };
 	exec_program(path, argv, env);
 }
 
 _Noreturn static void hand_over(struct boot *boot)
 {
-	static const char *const paths[] = {"/sbin/init", "/etc/init", "/bin/init",
-					    "/usr/sbin/init", "/lib/systemd/systemd"};
+	static const char *const paths[] = { "/sbin/init", "/etc/init", "/bin/init",
+					     "/usr/sbin/init", "/lib/systemd/systemd" };
 	struct error err;
 	const char *wanted = boot->agent.seed->init;
 	if (wanted) {
@@ -217,12 +217,16 @@ _Noreturn static void hand_over(struct boot *boot)
 	minimal_run();
 }
 
-void boot_run(void)
+void boot_run(char *name)
 {
-	struct boot boot = {.agent = {.home = "/root", .boot_root = -1}, .root = -1, .blobs = -1};
+	struct boot boot = {
+		.agent = { .home = "/root", .name = name, .boot_root = -1 },
+		.root = -1,
+		.blobs = -1,
+	};
 	channel_init(&boot.agent.channel, -1);
 	for (size_t i = 0; i < ARRAY_COUNT(steps); i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		if (steps[i].run(&boot, &err) < 0)
 			fail(&boot, steps[i].name, &err);
 	}

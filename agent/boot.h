@@ -3,7 +3,8 @@
 #define AGENT_BOOT_H
 
 /* Runs as process 1 of an initrd and becomes the image's init; the agent lives on in a child. Any
- * failure is said on the console and to the host, and then the machine is powered off. */
-_Noreturn void boot_run(void);
+ * failure is said on the console and to the host, and then the machine is powered off.
+ * name: argv[0], which the agent marks as its own. */
+_Noreturn void boot_run(char *name);
 
 #endif

@@ -8,7 +8,7 @@
 int main(int argc, char **argv)
 {
 	if (getpid() == 1)
-		boot_run();
+		boot_run(argv[0]);
 	if (argc == 2 && !strcmp(argv[1], "--version")) {
 		puts("banger-agent " BANGER_VERSION);
 		return 0;

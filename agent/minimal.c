@@ -17,25 +17,15 @@
 /* Between two starts of a server that ends at once. */
 #define RESPAWN_S 2
 
-struct service {
-	const char *path;
-	const char *argv[8];
-};
-
-static const struct service servers[] = {
-	{"/usr/sbin/sshd", {"/usr/sbin/sshd", "-D", NULL}},
-	{"/usr/sbin/dropbear", {"/usr/sbin/dropbear", "-F", "-s", "-r", "/run/host_key", NULL}},
-};
-
 static void mount_usual(void)
 {
 	static const struct {
 		const char *type, *path, *options;
 	} mounts[] = {
-		{"tmpfs", "/run", "mode=755"},
-		{"devpts", "/dev/pts", "mode=620"},
-		{"tmpfs", "/dev/shm", "mode=1777"},
-		{NULL, "/run/sshd", NULL}, /* sshd wants the folder */
+		{ "tmpfs", "/run", "mode=755" },
+		{ "devpts", "/dev/pts", "mode=620" },
+		{ "tmpfs", "/dev/shm", "mode=1777" },
+		{ NULL, "/run/sshd", NULL }, /* sshd wants the folder */
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(mounts); i++) {
 		mkdir(mounts[i].path, 0755);
@@ -48,7 +38,7 @@ static void mount_usual(void)
 
 static pid_t start(const char *path, const char *const argv[])
 {
-	static const char *const env[] = {"HOME=/root", "TERM=linux", EXEC_PATH, NULL};
+	static const char *const env[] = { "HOME=/root", "TERM=linux", EXEC_PATH, NULL };
 	pid_t pid = fork();
 	if (pid)
 		return pid;
@@ -60,35 +50,27 @@ static pid_t start(const char *path, const char *const argv[])
 	_exit(127);
 }
 
-static const struct service *find_server(void)
-{
-	for (size_t i = 0; i < ARRAY_COUNT(servers); i++)
-		if (access(servers[i].path, X_OK) == 0)
-			return &servers[i];
-	return NULL;
-}
-
 void minimal_run(void)
 {
-	static const char *const rc[] = {"/etc/rc", NULL};
-	const struct timespec pause_time = {.tv_sec = RESPAWN_S};
+	static const char *const rc[] = { "/etc/rc", NULL };
+	static const char *const sshd[] = { "/usr/sbin/sshd", "-D", NULL };
+	const struct timespec pause_time = { .tv_sec = RESPAWN_S };
 	sigset_t set;
 	sigfillset(&set);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	mount_usual();
 	if (access(rc[0], X_OK) == 0)
 		start(rc[0], rc);
-	const struct service *server = find_server();
-	pid_t server_pid = server ? start(server->path, server->argv) : -1;
+	pid_t server = access(sshd[0], X_OK) == 0 ? start(sshd[0], sshd) : -1;
 	for (;;) {
-		bool down = server_pid == 0;
+		bool down = server == 0;
 		int signal = down ? sigtimedwait(&set, NULL, &pause_time) : sigwaitinfo(&set, NULL);
 		if (signal == SIGUSR2 || signal == SIGTERM || signal == SIGINT)
 			power_off_now();
 		if (signal < 0 && down)
-			server_pid = start(server->path, server->argv);
+			server = start(sshd[0], sshd);
 		for (pid_t ended; (ended = waitpid(-1, NULL, WNOHANG)) > 0;)
-			if (ended == server_pid)
-				server_pid = 0;
+			if (ended == server)
+				server = 0;
 	}
 }

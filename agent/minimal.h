@@ -2,8 +2,8 @@
 #ifndef AGENT_MINIMAL_H
 #define AGENT_MINIMAL_H
 
-/* As process 1: mounts /run, /dev/pts and /dev/shm, runs /etc/rc once if there is one and keeps an
- * SSH server running if there is one, reaps what is left behind, and powers off on SIGUSR2 or
+/* As process 1: mounts /run, /dev/pts and /dev/shm, runs /etc/rc once if there is one and keeps
+ * OpenSSH's server running if it is there, reaps what is left behind, and powers off on SIGUSR2 or
  * SIGTERM as busybox's init does. */
 _Noreturn void minimal_run(void);
 

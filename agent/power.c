@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -26,7 +27,7 @@
 
 static void sleep_ms(unsigned ms)
 {
-	const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+	const struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
 	nanosleep(&time, NULL);
 }
 
@@ -41,11 +42,11 @@ void power_request(struct power *power, uint64_t now_ms)
 /* The program that asks the image's own init; systemd's first, where systemd runs. */
 _Noreturn static void exec_image_poweroff(void)
 {
-	static const char *const systemd[] = {"systemctl", "--no-block", "poweroff", NULL};
-	static const char *const plain[] = {"poweroff", NULL};
-	static const char *const env[] = {"HOME=/root", EXEC_PATH, NULL};
-	static const char *const paths[] = {"/sbin/poweroff", "/usr/sbin/poweroff", "/bin/poweroff",
-					    "/usr/bin/poweroff"};
+	static const char *const systemd[] = { "systemctl", "--no-block", "poweroff", NULL };
+	static const char *const plain[] = { "poweroff", NULL };
+	static const char *const env[] = { "HOME=/root", EXEC_PATH, NULL };
+	static const char *const paths[] = { "/sbin/poweroff", "/usr/sbin/poweroff",
+					     "/bin/poweroff", "/usr/bin/poweroff" };
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -59,8 +60,18 @@ _Noreturn static void exec_image_poweroff(void)
 	_exit(127);
 }
 
+/* An image without an init has this program for it, which has nobody to ask. */
+static bool init_is_ours(void)
+{
+	struct stat init, self;
+	return stat("/proc/1/exe", &init) == 0 && stat("/proc/self/exe", &self) == 0 &&
+	       init.st_dev == self.st_dev && init.st_ino == self.st_ino;
+}
+
 static void ask_image(struct power *power, uint64_t now_ms)
 {
+	if (init_is_ours())
+		power_off_now();
 	pid_t pid = fork();
 	if (pid < 0) {
 		console_say("cannot fork to power off: %s", strerror(errno));
@@ -109,8 +120,12 @@ static bool init_is_busybox(void)
 
 void power_terminated(const struct power *power)
 {
-	if (power->state == POWER_IMAGE && init_is_busybox())
+	if (power->state != POWER_IMAGE)
+		return;
+	if (init_is_busybox())
 		power_off_now();
+	else
+		_exit(0); /* others wait for all to end, this process too */
 }
 
 /* Still running, and a process of somebody else: neither init, the kernel's own, nor this one. */

@@ -6,7 +6,7 @@
  * SIGKILL to all, sync, remount read-only, power off, each bounded.
  * busybox's init ends by SIGTERM to all and then sleeps for two seconds to be sure. The agent gets
  * that signal too: everything orderly is done by then, so it waits until the others are really
- * gone and ends the sleep. */
+ * gone and ends the sleep. For other inits it just ends then. */
 #ifndef AGENT_POWER_H
 #define AGENT_POWER_H
 
