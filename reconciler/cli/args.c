@@ -60,7 +60,7 @@ static const struct flag *find_letter(const struct command *command, char letter
 
 static int unknown_flag(const struct command *command, const char *name, struct error *err)
 {
-	struct word_vec names = {0};
+	struct word_vec names = { 0 };
 	for (const struct flag *f = command ? command->flags : NULL; f && f->name; f++)
 		word_vec_push(&names, f->name);
 	for (const struct flag *f = global_flags; f->name; f++)
@@ -93,7 +93,7 @@ static int add_value(struct args *args, const struct flag *flag, const char *tex
 	if (flag->value && !strcmp(flag->value, "DURATION") &&
 	    units_parse_duration(text, &ms, err) < 0)
 		return error_wrap(err, "--%s", flag->name);
-	flag_value_vec_push(&args->flags, (struct flag_value){flag, text});
+	flag_value_vec_push(&args->flags, (struct flag_value){ flag, text });
 	return 0;
 }
 

@@ -177,7 +177,7 @@ bool cli_print_structured(struct cli *cli, const cJSON *value)
 
 static enum output output_parse(const char *name)
 {
-	static const char *const names[] = {"table", "wide", "json", "yaml", "name"};
+	static const char *const names[] = { "table", "wide", "json", "yaml", "name" };
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
 		if (!strcmp(name, names[i]))
 			return (enum output)i;
@@ -258,7 +258,7 @@ static int run_bare(struct cli *cli)
 /* Finds the command behind the global flags and runs it. */
 static int dispatch(struct cli *cli, const char *const *argv, size_t count)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	size_t used, named;
 	if (count && !strcmp(argv[0], "--version")) {
 		cli->command = find_named("version");
@@ -284,8 +284,8 @@ static int dispatch(struct cli *cli, const char *const *argv, size_t count)
 
 int cli_run(int argc, char *const *argv, const struct cli_io *io)
 {
-	struct cli cli = {.io = *io};
-	struct word_vec words = {0};
+	struct cli cli = { .io = *io };
+	struct word_vec words = { 0 };
 	for (int i = 1; i < argc; i++)
 		word_vec_push(&words, argv[i]);
 	int status = dispatch(&cli, words.at, words.count);

@@ -16,12 +16,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#ifndef BANGER_VERSION
-#define BANGER_VERSION "unknown"
-#endif
-#ifndef BANGER_COMMIT
-#define BANGER_COMMIT "unknown"
-#endif
+/* version.c: of this program; the commit may be "unknown". */
+extern const char cli_version[], cli_commit[];
 
 /* Exit statuses beside those of base/error.h; all of them are listed in banger(1). */
 enum {

@@ -27,12 +27,12 @@ static void request_clear(struct request *request)
 static const struct {
 	const char *flag, *key;
 } policies[] = {
-	{"prune", "prune"},
-	{"prune-all", "prune_all"},
-	{"adopt", "adopt"},
-	{"take-over", "take_over"},
-	{"allow-data-loss", "allow_data_loss"},
-	{"update-images", "update_images"},
+	{ "prune", "prune" },
+	{ "prune-all", "prune_all" },
+	{ "adopt", "adopt" },
+	{ "take-over", "take_over" },
+	{ "allow-data-loss", "allow_data_loss" },
+	{ "update-images", "update_images" },
 };
 
 static int request_read(struct cli *cli, struct request *ret, struct error *err)
@@ -92,21 +92,21 @@ static void check_stack_name(const struct sources *sources, struct fault_vec *fa
 					 "'-'): add 'stack: NAME'",
 					 sources->stack)
 			     : xstrdup("standard input must name its stack: add 'stack: NAME'");
-	fault_vec_push(faults, (struct fault){.file = xstrdup(sources->docs.at[0].shown),
-					      .path = xstrdup("stack"),
-					      .text = text});
+	fault_vec_push(faults, (struct fault){ .file = xstrdup(sources->docs.at[0].shown),
+					       .path = xstrdup("stack"),
+					       .text = text });
 }
 
 int cmd_validate(struct cli *cli)
 {
-	struct error err = {0};
-	auto_sources struct sources sources = {0};
+	struct error err = { 0 };
+	auto_sources struct sources sources = { 0 };
 	if (sources_read(cli, &sources, &err) < 0)
 		return cli_fail(cli, &err);
 	auto_free struct spec_source *list = sources_for_load(&sources);
-	const struct spec_context context = {0};
-	struct spec_set set = {0};
-	struct fault_vec faults = {0};
+	const struct spec_context context = { 0 };
+	struct spec_set set = { 0 };
+	struct fault_vec faults = { 0 };
 	int status = spec_load(list, sources.docs.count, &context, &set, &faults);
 	if (status == 0 && !set.stack)
 		check_stack_name(&sources, &faults);
@@ -121,9 +121,9 @@ int cmd_validate(struct cli *cli)
 
 int cmd_diff(struct cli *cli)
 {
-	struct error err = {0};
-	auto_request struct request request = {.fd = -1};
-	auto_planned struct planned planned = {0};
+	struct error err = { 0 };
+	auto_request struct request request = { .fd = -1 };
+	auto_planned struct planned planned = { 0 };
 	if (request_read(cli, &request, &err) < 0 || fetch(cli, &request, &planned, &err) < 0)
 		return fail(cli, &err);
 	planned_print(cli, &planned);
@@ -159,8 +159,8 @@ static bool may_begin(struct cli *cli, const struct planned *planned, const char
 static int explain_refusal(struct cli *cli, const struct request *request,
 			   const struct planned *before, const struct error *why)
 {
-	struct error err = {0};
-	auto_planned struct planned now = {0};
+	struct error err = { 0 };
+	auto_planned struct planned now = { 0 };
 	if (why->code != ERROR_CONFLICT || fetch(cli, request, &now, &err) < 0 ||
 	    !strcmp(now.digest, before->digest))
 		return fail(cli, why);
@@ -180,10 +180,10 @@ static enum wait_goal goal_of(enum action_kind kind)
 static int carry_out(struct cli *cli, const char *method, struct request *request,
 		     const struct planned *planned)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
 	auto_json cJSON *params = cJSON_Duplicate(request->params, true);
-	auto_wait_items struct wait_item_vec items = {0};
+	auto_wait_items struct wait_item_vec items = { 0 };
 	json_add_str(params, "digest", planned->digest);
 	json_add_bool(params, "yes", true);
 	lseek(request->fd, 0, SEEK_SET);
@@ -213,9 +213,9 @@ static void say_refusals(struct cli *cli, const struct plan *plan)
 
 static int plan_and_do(struct cli *cli, const char *method, const char *question)
 {
-	struct error err = {0};
-	auto_request struct request request = {.fd = -1};
-	auto_planned struct planned planned = {0};
+	struct error err = { 0 };
+	auto_request struct request request = { .fd = -1 };
+	auto_planned struct planned planned = { 0 };
 	int status;
 	if (request_read(cli, &request, &err) < 0)
 		return fail(cli, &err);

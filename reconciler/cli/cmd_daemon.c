@@ -40,7 +40,7 @@ static void say_daemon(struct cli *cli)
 
 int cmd_daemon_start(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	if (conn_open(cli, true, &err) < 0)
 		return cli_fail(cli, &err);
 	say_daemon(cli);
@@ -49,7 +49,7 @@ int cmd_daemon_start(struct cli *cli)
 
 int cmd_daemon_status(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	if (conn_open(cli, false, &err) == 0) {
 		say_daemon(cli);
 		return STATUS_DONE;
@@ -63,7 +63,7 @@ int cmd_daemon_status(struct cli *cli)
 
 int cmd_ping(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	if (conn_open(cli, false, &err) < 0) {
 		cli_complain(cli, "banger: %s", err.text);
 		cli_hint(cli, "every command that needs it starts it, 'banger daemon start' too");
@@ -79,7 +79,7 @@ int cmd_ping(struct cli *cli)
 
 int cmd_daemon_stop(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
 	if (conn_open(cli, false, &err) < 0) {
 		if (err.code != ERROR_UNAVAILABLE)
@@ -125,7 +125,7 @@ static cJSON *no_daemon(const struct error *err)
 
 static void print_checks(struct cli *cli, const cJSON *items)
 {
-	auto_table struct table table = {0};
+	auto_table struct table table = { 0 };
 	const cJSON *item;
 	table_column(&table, "CHECK", false);
 	table_column(&table, "STATUS", false);
@@ -152,7 +152,7 @@ static void print_checks(struct cli *cli, const cJSON *items)
 
 int cmd_doctor(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
 	if (conn_call(cli, "doctor", NULL, &reply, &err) < 0)
 		reply = no_daemon(&err);
@@ -171,9 +171,9 @@ int cmd_doctor(struct cli *cli)
 int cmd_version(struct cli *cli)
 {
 	auto_json cJSON *json = cJSON_CreateObject();
-	json_add_str(json, "version", BANGER_VERSION);
-	json_add_str(json, "commit", BANGER_COMMIT);
+	json_add_str(json, "version", cli_version);
+	json_add_str(json, "commit", cli_commit);
 	if (!cli_print_structured(cli, json))
-		cli_say(cli, "banger %s (%s)\n", BANGER_VERSION, BANGER_COMMIT);
+		cli_say(cli, "banger %s (%s)\n", cli_version, cli_commit);
 	return STATUS_DONE;
 }

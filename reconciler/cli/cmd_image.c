@@ -12,9 +12,9 @@
 
 int cmd_image_pull(struct cli *cli)
 {
-	auto_wait_items struct wait_item_vec items = {0};
+	auto_wait_items struct wait_item_vec items = { 0 };
 	for (size_t i = 0; i < cli->args.words.count; i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		const char *name = cli->args.words.at[i];
 		auto_json cJSON *reply = NULL;
 		auto_json cJSON *params = cJSON_CreateObject();
@@ -61,7 +61,7 @@ static void add_row(struct table *table, const cJSON *image, bool wide)
 
 int cmd_image_list(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
 	if (conn_call(cli, "image.list", NULL, &reply, &err) < 0)
 		return cli_fail(cli, &err);
@@ -69,7 +69,7 @@ int cmd_image_list(struct cli *cli)
 	if (cli_print_structured(cli, list))
 		return STATUS_DONE;
 	bool wide = cli->output == OUTPUT_WIDE, names = cli->quiet || cli->output == OUTPUT_NAME;
-	auto_table struct table table = {0};
+	auto_table struct table table = { 0 };
 	table_column(&table, "NAME", false);
 	table_column(&table, "PULLED", false);
 	table_column(&table, "SIZE", true);
@@ -98,7 +98,7 @@ int cmd_image_show(struct cli *cli)
 	int status = STATUS_DONE;
 	auto_json cJSON *list = cJSON_CreateArray();
 	for (size_t i = 0; i < cli->args.words.count; i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		cJSON *reply = NULL;
 		auto_json cJSON *params = cJSON_CreateObject();
 		json_add_str(params, "name", cli->args.words.at[i]);
@@ -120,7 +120,7 @@ int cmd_image_delete(struct cli *cli)
 {
 	int status = STATUS_DONE;
 	for (size_t i = 0; i < cli->args.words.count; i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_json cJSON *reply = NULL;
 		auto_json cJSON *params = cJSON_CreateObject();
 		json_add_str(params, "name", cli->args.words.at[i]);

@@ -36,8 +36,8 @@ static void print(struct cli *cli, struct term_filter *filter, const char *data)
 
 int cmd_logs(struct cli *cli)
 {
-	struct error err = {0};
-	struct term_filter filter = {0};
+	struct error err = { 0 };
+	struct term_filter filter = { 0 };
 	const char *tail_text = cli_value(cli, "tail", NULL);
 	uint64_t tail = 0;
 	bool begun = false, follow = cli_flag(cli, "follow");
@@ -61,7 +61,7 @@ int cmd_logs(struct cli *cli)
 			continue;
 		if (!follow)
 			return STATUS_DONE;
-		struct timespec pause = {.tv_nsec = FOLLOW_MS * 1000000L};
+		struct timespec pause = { .tv_nsec = FOLLOW_MS * 1000000L };
 		nanosleep(&pause, NULL);
 	}
 	return STATUS_FAILED;

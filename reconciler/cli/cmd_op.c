@@ -33,14 +33,14 @@ static void add_row(struct table *table, const cJSON *op)
 
 int cmd_op_list(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *list = NULL;
 	if (conn_list(cli, "op.list", NULL, &list, &err) < 0)
 		return cli_fail(cli, &err);
 	if (cli_print_structured(cli, list))
 		return STATUS_DONE;
 	bool names = cli->quiet || cli->output == OUTPUT_NAME;
-	auto_table struct table table = {0};
+	auto_table struct table table = { 0 };
 	table_column(&table, "ID", false);
 	table_column(&table, "KIND", false);
 	table_column(&table, "NAME", false);
@@ -81,7 +81,7 @@ int cmd_op_show(struct cli *cli)
 	int status = STATUS_DONE;
 	auto_json cJSON *list = cJSON_CreateArray();
 	for (size_t i = 0; i < cli->args.words.count; i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		cJSON *op = NULL;
 		if (fetch(cli, cli->args.words.at[i], &op, &err) < 0 || is_unknown(op, &err)) {
 			cJSON_Delete(op);
@@ -110,9 +110,9 @@ static enum wait_goal goal_of(const char *kind)
 
 int cmd_op_wait(struct cli *cli)
 {
-	auto_wait_items struct wait_item_vec items = {0};
+	auto_wait_items struct wait_item_vec items = { 0 };
 	for (size_t i = 0; i < cli->args.words.count; i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		const char *id = cli->args.words.at[i];
 		auto_json cJSON *op = NULL;
 		if (fetch(cli, id, &op, &err) < 0 || is_unknown(op, &err)) {

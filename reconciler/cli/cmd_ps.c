@@ -109,9 +109,9 @@ static void add_row(struct table *table, const cJSON *vm, bool wide)
 
 static void print_vms(struct cli *cli, const cJSON *list)
 {
-	static const char *const wide_titles[] = {"ID",		"ADDRESS", "PID",
-						  "HYPERVISOR", "BOOT",	   "FILE"};
-	auto_table struct table table = {0};
+	static const char *const wide_titles[] = { "ID",	 "ADDRESS", "PID",
+						   "HYPERVISOR", "BOOT",    "FILE" };
+	auto_table struct table table = { 0 };
 	bool wide = cli->output == OUTPUT_WIDE;
 	table_column(&table, "NAME", false);
 	table_column(&table, "STATE", false);
@@ -135,7 +135,7 @@ static void print_vms(struct cli *cli, const cJSON *list)
 
 int cmd_ps(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *list = NULL;
 	auto_json cJSON *params = cJSON_CreateObject();
 	if (cli->args.words.count) {
@@ -216,9 +216,9 @@ static void show_times(struct cli *cli, const cJSON *vm)
 
 static void show_text(struct cli *cli, const cJSON *shown)
 {
-	static const char *const keys[] = {"state",   "reason",	 "hold",       "stack",
-					   "file",    "image",	 "digest",     "id",
-					   "address", "boot_id", "hypervisor", "accel"};
+	static const char *const keys[] = { "state",   "reason",  "hold",	"stack",
+					    "file",    "image",	  "digest",	"id",
+					    "address", "boot_id", "hypervisor", "accel" };
 	const cJSON *vm = json_get(shown, "vm");
 	auto_buf struct buf ports = BUF_INIT;
 	show_line(cli, "name", json_str(vm, "name", ""));
@@ -266,7 +266,7 @@ static int show_yaml(struct cli *cli, const cJSON *list, struct error *err)
 
 static int print_shown(struct cli *cli, const cJSON *list)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	if (cli->output == OUTPUT_YAML)
 		return show_yaml(cli, list, &err) < 0 ? cli_fail(cli, &err) : STATUS_DONE;
 	/* One name gives an object, several a list. */
@@ -291,7 +291,7 @@ int cmd_show(struct cli *cli)
 	int status = STATUS_DONE;
 	auto_json cJSON *list = cJSON_CreateArray();
 	for (size_t i = 0; i < cli->args.words.count; i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		cJSON *reply = NULL;
 		auto_json cJSON *params = cJSON_CreateObject();
 		json_add_str(params, "name", cli->args.words.at[i]);

@@ -73,14 +73,14 @@ static int wait_ready(struct cli *cli, cJSON **ret, struct error *err)
 			cli_note(cli, "vm '%s' is %s, waiting for it", cli->args.words.at[0],
 				 json_str(reply, "state", "starting"));
 		}
-		struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+		struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
 		nanosleep(&pause, NULL);
 	}
 }
 
 static void handle(int signal, void (*handler)(int), struct sigaction *before)
 {
-	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+	struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART };
 	sigaction(signal, &action, before);
 }
 
@@ -136,7 +136,7 @@ static int run_ssh(char *const *argv, int *ret_status, struct error *err)
 
 int cmd_ssh(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *target = NULL;
 	if (wait_ready(cli, &target, &err) < 0)
 		return fail_ssh(cli, &err);

@@ -47,8 +47,8 @@ static void drop_repeats(struct word_vec *words)
 static int fan_out(struct cli *cli, const char *method, const char *signal_name,
 		   enum wait_goal goal)
 {
-	struct error err = {0};
-	auto_wait_items struct wait_item_vec items = {0};
+	struct error err = { 0 };
+	auto_wait_items struct wait_item_vec items = { 0 };
 	drop_repeats(&cli->args.words);
 	for (size_t i = 0; i < cli->args.words.count; i += NAMES_MAX) {
 		size_t count = cli->args.words.count - i;
@@ -108,10 +108,10 @@ static int list_idle(struct cli *cli, cJSON **ret, struct error *err)
 
 int cmd_prune(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *idle = NULL;
 	auto_json cJSON *reply = NULL;
-	auto_wait_items struct wait_item_vec items = {0};
+	auto_wait_items struct wait_item_vec items = { 0 };
 	if (list_idle(cli, &idle, &err) < 0)
 		return cli_fail(cli, &err);
 	bool text = cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE;
@@ -189,10 +189,10 @@ static int spec_assignments(struct cli *cli, cJSON *list, struct error *err)
 
 int cmd_create(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *params = cJSON_CreateObject();
 	auto_json cJSON *reply = NULL;
-	auto_wait_items struct wait_item_vec items = {0};
+	auto_wait_items struct wait_item_vec items = { 0 };
 	bool start = !cli_flag(cli, "no-start");
 	json_add_str(params, "name", cli->args.words.at[0]);
 	if (spec_assignments(cli, cJSON_AddArrayToObject(params, "set"), &err) < 0)
@@ -223,9 +223,9 @@ static int confirm_set(struct cli *cli, const struct planned *planned)
 
 static int set_and_wait(struct cli *cli, cJSON *params, const struct planned *planned)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
-	auto_wait_items struct wait_item_vec items = {0};
+	auto_wait_items struct wait_item_vec items = { 0 };
 	const char *name = cli->args.words.at[0];
 	cJSON_DeleteItemFromObject(params, "dry_run");
 	json_add_bool(params, "restart", true);
@@ -240,10 +240,10 @@ static int set_and_wait(struct cli *cli, cJSON *params, const struct planned *pl
 
 int cmd_set(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *params = cJSON_CreateObject();
 	auto_json cJSON *reply = NULL;
-	auto_planned struct planned planned = {0};
+	auto_planned struct planned planned = { 0 };
 	const char *name = cli->args.words.at[0];
 	cJSON *set = cJSON_AddArrayToObject(params, "set");
 	json_add_str(params, "name", name);

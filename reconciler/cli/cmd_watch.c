@@ -37,7 +37,7 @@ static void add_row(struct cli *cli, struct table *table, const cJSON *item)
 
 static int list_watches(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
 	if (conn_call(cli, "watch.list", NULL, &reply, &err) < 0)
 		return cli_fail(cli, &err);
@@ -45,7 +45,7 @@ static int list_watches(struct cli *cli)
 	if (cli_print_structured(cli, list))
 		return STATUS_DONE;
 	bool names = cli->quiet || cli->output == OUTPUT_NAME;
-	auto_table struct table table = {0};
+	auto_table struct table table = { 0 };
 	table_column(&table, "STACK", false);
 	table_column(&table, "DIRECTORY", false);
 	table_column(&table, "VMS", true);
@@ -70,7 +70,7 @@ static int list_watches(struct cli *cli)
 
 int cmd_watch(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
 	auto_json cJSON *params = cJSON_CreateObject();
 	if (cli_flag(cli, "list"))
@@ -100,7 +100,7 @@ int cmd_watch(struct cli *cli)
 
 int cmd_unwatch(struct cli *cli)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
 	auto_json cJSON *params = cJSON_CreateObject();
 	const char *given = cli->args.words.at[0];

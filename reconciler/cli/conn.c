@@ -1,6 +1,6 @@
 /* Theory of operation: connect to <runtime>/bangerd.sock. Nobody there: take the lock start.lock,
  * look again (another banger may have been faster), run bangerd detached with its output in
- * <state>/bangerd.log (the one before becomes .1), and knock until it answers, ends, or five
+ * <state>/bangerd.log, and knock until it answers, ends, or five
  * seconds are over. The lock only orders the callers; that there is one daemon is bangerd's own
  * business. */
 #include "cli/conn.h"
@@ -14,12 +14,14 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #define CONNECT_MS   2000
 #define START_MS     5000
 #define KNOCK_MS     10
 #define LIST_MAX     1000000 /* items of a paged list */
 #define LOG_TAIL_MAX 300
+#define LOG_MAX	     (4 << 20) /* then the next daemon begins a new one */
 
 struct conn {
 	struct rpc_client *client;
@@ -108,11 +110,15 @@ static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 	auto_close int state_dir = open_dir(cli->paths.state, err);
 	if (state_dir < 0)
 		return -1;
-	renameat(state_dir, "bangerd.log", state_dir, "bangerd.log.1");
+	struct stat log;
+	if (fstatat(state_dir, "bangerd.log", &log, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    log.st_size > LOG_MAX)
+		renameat(state_dir, "bangerd.log", state_dir, "bangerd.log.1");
 	auto_free char *program = daemon_program(cli);
-	const char *const argv[] = {program, NULL};
+	const char *const argv[] = { program, NULL };
 	const struct proc_detach detach = {
-		.argv = argv, .dirfd = state_dir, .log_name = "bangerd.log", .log_append = true};
+		.argv = argv, .dirfd = state_dir, .log_name = "bangerd.log", .log_append = true
+	};
 	pid_t pid;
 	int pidfd = -1;
 	if (cli->verbose)
@@ -149,13 +155,12 @@ static int connect_daemon(struct cli *cli, bool start, struct error *err)
 
 static void warn_of_skew(struct cli *cli, const struct daemon_info *daemon)
 {
-	bool commits =
-		strcmp(daemon->commit, "unknown") != 0 && strcmp(BANGER_COMMIT, "unknown") != 0;
-	if (!strcmp(daemon->version, BANGER_VERSION) &&
-	    (!commits || !strcmp(daemon->commit, BANGER_COMMIT)))
+	bool commits = strcmp(daemon->commit, "unknown") != 0 && strcmp(cli_commit, "unknown") != 0;
+	if (!strcmp(daemon->version, cli_version) &&
+	    (!commits || !strcmp(daemon->commit, cli_commit)))
 		return;
 	cli_note(cli, "warning: bangerd is %s (%s), this is %s (%s)", daemon->version,
-		 daemon->commit, BANGER_VERSION, BANGER_COMMIT);
+		 daemon->commit, cli_version, cli_commit);
 	cli_hint(cli, "'banger daemon stop' ends the old one, the next command starts the new one; "
 		      "VMs run on");
 }

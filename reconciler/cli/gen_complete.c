@@ -22,7 +22,7 @@ static void add_command_words(struct buf *out, const char *family)
 {
 	bool vm = family && !strcmp(family, "vm");
 	size_t len = family ? strlen(family) : 0;
-	struct word_vec seen = {0};
+	struct word_vec seen = { 0 };
 	for (size_t i = 0; i < command_count; i++) {
 		const struct command *c = &commands[i];
 		if (c->hidden || (vm && !c->vm_verb))
@@ -62,7 +62,7 @@ static const char *bash_names(enum complete complete)
 /* What may stand behind a flag that takes a value; each flag name once over all commands. */
 static void add_value_cases(struct buf *out)
 {
-	struct word_vec seen = {0};
+	struct word_vec seen = { 0 };
 	for (size_t i = 0; i <= command_count; i++) {
 		const struct flag *f = i < command_count ? commands[i].flags : global_flags;
 		for (; f && f->name; f++) {
@@ -102,7 +102,7 @@ static void add_bash_case(struct buf *out, const struct command *c)
 int cmd_gen_bash(struct cli *cli)
 {
 	auto_buf struct buf out = BUF_INIT;
-	static const char *const families[] = {"vm", "image", "op", "daemon"};
+	static const char *const families[] = { "vm", "image", "op", "daemon" };
 	buf_add(&out,
 		"# made by 'banger __complete-bash', do not edit\n"
 		"# shellcheck shell=bash disable=SC2207 # words, never file names with blanks\n"
@@ -226,7 +226,7 @@ static void add_zsh_commands(struct buf *out)
 int cmd_gen_zsh(struct cli *cli)
 {
 	auto_buf struct buf out = BUF_INIT;
-	static const char *const families[] = {"vm", "image", "op", "daemon"};
+	static const char *const families[] = { "vm", "image", "op", "daemon" };
 	buf_add(&out,
 		"#compdef banger\n# made by 'banger __complete-zsh', do not edit\n\n"
 		"_banger_names() {\n\tlocal -a names=(${(f)\"$(banger __names $1 2>/dev/null)\"})\n"

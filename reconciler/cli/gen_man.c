@@ -9,34 +9,34 @@
 static const struct {
 	const char *status, *meaning;
 } exits[] = {
-	{"0", "Done, or there was nothing to do."},
-	{"1", "diff found something to do."},
-	{"2", "The input is not valid: a file, a flag, a name that does not exist."},
-	{"3", "Conflict or refused: owned by another stack, protected, in use, held back by the "
-	      "guard, the plan moved, the question was not answered with yes."},
-	{"4", "The host, the hypervisor or the daemon failed; doctor: a check failed."},
-	{"5", "The time was over."},
-	{"125", "ssh: banger or ssh itself failed. Otherwise ssh ends with the status of the "
-		"command in the guest."},
-	{"130", "Interrupted by Ctrl-C; what was begun goes on in the daemon."},
+	{ "0", "Done, or there was nothing to do." },
+	{ "1", "diff found something to do." },
+	{ "2", "The input is not valid: a file, a flag, a name that does not exist." },
+	{ "3", "Conflict or refused: owned by another stack, protected, in use, held back by the "
+	       "guard, the plan moved, the question was not answered with yes." },
+	{ "4", "The host, the hypervisor or the daemon failed; doctor: a check failed." },
+	{ "5", "The time was over." },
+	{ "125", "ssh: banger or ssh itself failed. Otherwise ssh ends with the status of the "
+		 "command in the guest." },
+	{ "130", "Interrupted by Ctrl-C; what was begun goes on in the daemon." },
 };
 
 static const struct {
 	const char *name, *meaning;
 } environment[] = {
-	{"NO_COLOR", "Set to anything: no colours."},
-	{"XDG_STATE_HOME, XDG_CACHE_HOME, XDG_CONFIG_HOME, XDG_RUNTIME_DIR",
-	 "Where banger keeps its things, below banger/ in each of them."},
-	{"BANGER_SHARE", "Where image recipes and the agent's initrd are."},
-	{"BANGER_DAEMON", "The bangerd to start (default: the one beside banger, else in PATH)."},
+	{ "NO_COLOR", "Set to anything: no colours." },
+	{ "XDG_STATE_HOME, XDG_CACHE_HOME, XDG_CONFIG_HOME, XDG_RUNTIME_DIR",
+	  "Where banger keeps its things, below banger/ in each of them." },
+	{ "BANGER_SHARE", "Where image recipes and the agent's initrd are." },
+	{ "BANGER_DAEMON", "The bangerd to start (default: the one beside banger, else in PATH)." },
 };
 
 static const struct {
 	const char *path, *meaning;
 } files[] = {
-	{"vms.yaml", "What apply, diff and validate read without -f. See banger-vms(5)."},
-	{"~/.local/state/banger", "VMs, images, keys; bangerd.log is what the daemon said."},
-	{"$XDG_RUNTIME_DIR/banger/bangerd.sock", "Where bangerd listens; for its user only."},
+	{ "vms.yaml", "What apply, diff and validate read without -f. See banger-vms(5)." },
+	{ "~/.local/state/banger", "VMs, images, keys; bangerd.log is what the daemon said." },
+	{ "$XDG_RUNTIME_DIR/banger/bangerd.sock", "Where bangerd listens; for its user only." },
 };
 
 static void add_text(struct buf *out, const char *text)
@@ -136,7 +136,7 @@ int cmd_gen_man(struct cli *cli)
 		 ".TH BANGER 1 \"\" \"banger %s\" \"User Commands\"\n.SH NAME\n"
 		 "banger \\- microVMs that are what a YAML file says\n.SH SYNOPSIS\n"
 		 ".B banger\n.I COMMAND\n[flags] [names]\n.SH DESCRIPTION\n",
-		 BANGER_VERSION);
+		 cli_version);
 	add_text(&out, "banger makes virtual machines what a file says they are. It talks to "
 		       "bangerd, which it starts when nobody answers; the virtual machines are "
 		       "neither's children and outlive both. Results go to standard output, "
@@ -168,7 +168,7 @@ int cmd_gen_man_vms(struct cli *cli)
 		 ".TH BANGER-VMS 5 \"\" \"banger %s\" \"File Formats\"\n.SH NAME\n"
 		 "banger\\-vms \\- files that say which virtual machines there are\n"
 		 ".SH DESCRIPTION\n",
-		 BANGER_VERSION);
+		 cli_version);
 	add_text(&out, "A file names many virtual machines; a name is the key. A directory is the "
 		       "union of its *.yaml and *.yml files, without dotfiles and what editors "
 		       "leave behind. Unknown keys, duplicate keys and values out of bounds are "

@@ -7,7 +7,7 @@ void planned_clear(struct planned *planned)
 {
 	plan_clear(&planned->plan);
 	cJSON_Delete(planned->json);
-	*planned = (struct planned){0};
+	*planned = (struct planned){ 0 };
 }
 
 /* --- faults --- */
@@ -82,7 +82,7 @@ int planned_take(cJSON *reply, struct planned *ret, struct error *err)
 	if (!json || plan_from_json(json, &plan, err) < 0)
 		return json ? error_wrap(err, "bangerd sent a plan that cannot be read")
 			    : error_set(err, ERROR_SYSTEM, "bangerd sent no plan");
-	*ret = (struct planned){.json = take_ptr(&json), .plan = plan};
+	*ret = (struct planned){ .json = take_ptr(&json), .plan = plan };
 	ret->digest = json_str(ret->json, "digest", "");
 	return 0;
 }
@@ -127,7 +127,7 @@ int planned_fetch(struct cli *cli, const struct sources *sources, const cJSON *p
 		  struct planned *ret, struct error *err)
 {
 	auto_json cJSON *reply = NULL;
-	struct planned planned __attribute__((cleanup(planned_clear))) = {0};
+	struct planned planned __attribute__((cleanup(planned_clear))) = { 0 };
 	if (fetch_page(cli, sources, params, fd, 0, &reply, err) < 0 ||
 	    planned_take(reply, &planned, err) < 0)
 		return -1;
@@ -146,7 +146,7 @@ int planned_fetch(struct cli *cli, const struct sources *sources, const cJSON *p
 	}
 	cJSON_DeleteItemFromObject(planned.json, "next");
 	*ret = planned;
-	planned = (struct planned){0};
+	planned = (struct planned){ 0 };
 	return 0;
 }
 

@@ -11,15 +11,15 @@
 
 void progress_init(struct progress *p, struct cli *cli, struct wait_item_vec *items)
 {
-	*p = (struct progress){.cli = cli, .items = items};
+	*p = (struct progress){ .cli = cli, .items = items };
 	p->silent = cli->quiet;
 	p->block = cli->io.err_tty && cli->io.columns >= 40 && cli->io.rows >= 6;
 }
 
 static const char *mark(const struct progress *p, const struct wait_item *item)
 {
-	static const char *const spin8[] = {"⠋", "⠙", "⠸", "⠴", "⠦", "⠇"};
-	static const char *const spin7[] = {"-", "\\", "|", "/"};
+	static const char *const spin8[] = { "⠋", "⠙", "⠸", "⠴", "⠦", "⠇" };
+	static const char *const spin7[] = { "-", "\\", "|", "/" };
 	bool utf8 = p->cli->io.utf8;
 	if (item->done && item->success)
 		return utf8 ? "✓" : "+";

@@ -1,7 +1,10 @@
 /* How the work on several VMs ended, said in one way for every command. */
+#include "cli/conn.h"
 #include "cli/wait.h"
 
 #include <string.h>
+
+#define STATES_MAX 200 /* asked for at the end; of more, nobody reads every line */
 
 static void add_error(cJSON *json, const struct error *err)
 {
@@ -45,9 +48,10 @@ static const char *past_of(const struct wait_item *item)
 	static const struct {
 		const char *kind, *past;
 	} words[] = {
-		{"delete", "deleted"}, {"stop", "stopped"},  {"kill", "killed"},
-		{"live", "changed"},   {"adopt", "adopted"}, {"pull", "pulled"},
-		{"create", "created"}, {"start", "started"}, {"restart", "restarted"},
+		{ "delete", "deleted" }, { "stop", "stopped" },	    { "kill", "killed" },
+		{ "live", "changed" },	 { "adopt", "adopted" },    { "pull", "pulled" },
+		{ "create", "created" }, { "start", "started" },    { "restart", "restarted" },
+		{ "set", "changed" },	 { "reimage", "reimaged" },
 	};
 	if (!strcmp(item->stage, "ready") || !strcmp(item->stage, "stopped"))
 		return item->stage;
@@ -59,6 +63,31 @@ static const char *past_of(const struct wait_item *item)
 		if (!strcmp(item->kind, words[i].kind))
 			return words[i].past;
 	return "done";
+}
+
+/* What became of VMs that should be up: ready, or stopped when their spec says so. One page of
+ * names at a time; when it cannot be told, the operation's own words do. */
+static void learn_states(struct cli *cli, struct wait_item_vec *items)
+{
+	auto_json cJSON *params = cJSON_CreateObject();
+	auto_json cJSON *list = NULL;
+	struct error ignored;
+	cJSON *names = cJSON_AddArrayToObject(params, "names");
+	for (size_t i = 0; i < items->count; i++)
+		if (items->at[i].success && items->at[i].op[0] && items->at[i].goal == GOAL_UP &&
+		    cJSON_GetArraySize(names) < STATES_MAX)
+			cJSON_AddItemToArray(names, cJSON_CreateString(items->at[i].name));
+	if (!names->child || conn_list(cli, "vm.list", params, &list, &ignored) < 0)
+		return;
+	const cJSON *vm = list->child;
+	for (size_t i = 0; i < items->count && vm; i++) {
+		if (strcmp(items->at[i].name, json_str(vm, "name", "")) != 0)
+			continue;
+		const char *state = json_str(vm, "state", "");
+		if (!strcmp(state, "ready") || !strcmp(state, "stopped"))
+			snprintf(items->at[i].stage, sizeof(items->at[i].stage), "%s", state);
+		vm = vm->next;
+	}
 }
 
 static void say_success(struct cli *cli, const struct wait_item *item)
@@ -134,7 +163,7 @@ static int say_ids(struct cli *cli, const struct wait_item_vec *items, const cJS
 
 int wait_finish(struct cli *cli, struct wait_item_vec *items, const cJSON *plan)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	uint64_t timeout_ms;
 	bool structured = cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML;
 	int worst = STATUS_DONE;
@@ -143,6 +172,8 @@ int wait_finish(struct cli *cli, struct wait_item_vec *items, const cJSON *plan)
 	if (command_flag(cli->command, "no-wait") && cli_flag(cli, "no-wait"))
 		return say_ids(cli, items, plan);
 	int ended = wait_all(cli, items, timeout_ms, &err);
+	if (ended == STATUS_DONE)
+		learn_states(cli, items);
 	if (structured)
 		print_json(cli, items, plan);
 	for (size_t i = 0; i < items->count; i++)

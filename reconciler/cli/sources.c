@@ -66,11 +66,11 @@ static int read_doc(struct sources *ret, int fd, const char *shown, const char *
 				 "'%s': all files together are larger than %u MiB", shown,
 				 TOTAL_MAX >> 20);
 	size_t len = text.len;
-	source_doc_vec_push(&ret->docs, (struct source_doc){.shown = xstrdup(shown),
-							    .path = xstrdup(path),
-							    .directory = xstrdup(directory),
-							    .text = buf_take(&text),
-							    .len = len});
+	source_doc_vec_push(&ret->docs, (struct source_doc){ .shown = xstrdup(shown),
+							     .path = xstrdup(path),
+							     .directory = xstrdup(directory),
+							     .text = buf_take(&text),
+							     .len = len });
 	return 0;
 }
 
@@ -118,7 +118,7 @@ static int read_names(struct sources *ret, int dirfd, const struct name_vec *nam
 static int read_dir(struct sources *ret, int fd, const char *shown, const char *absolute,
 		    struct error *err)
 {
-	struct name_vec names __attribute__((cleanup(names_clear))) = {0};
+	struct name_vec names __attribute__((cleanup(names_clear))) = { 0 };
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	auto_dir DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
 	if (!dir) {
@@ -230,7 +230,7 @@ void sources_clear(struct sources *sources)
 	source_doc_vec_clear(&sources->docs);
 	free(sources->stack);
 	free(sources->path);
-	*sources = (struct sources){0};
+	*sources = (struct sources){ 0 };
 }
 
 static int write_texts(const struct sources *sources, struct error *err)
@@ -283,10 +283,10 @@ struct spec_source *sources_for_load(const struct sources *sources)
 	struct spec_source *list = xcalloc(sources->docs.count, sizeof(*list));
 	for (size_t i = 0; i < sources->docs.count; i++) {
 		const struct source_doc *doc = &sources->docs.at[i];
-		list[i] = (struct spec_source){.name = doc->shown,
-					       .text = doc->text,
-					       .len = doc->len,
-					       .directory = doc->directory};
+		list[i] = (struct spec_source){ .name = doc->shown,
+						.text = doc->text,
+						.len = doc->len,
+						.directory = doc->directory };
 	}
 	return list;
 }

@@ -61,7 +61,7 @@ static void add_path_option(struct ssh_argv *argv, const char *key, const char *
 void ssh_argv_init(struct ssh_argv *argv, const struct ssh_command *command)
 {
 	const cJSON *target = command->target;
-	*argv = (struct ssh_argv){0};
+	*argv = (struct ssh_argv){ 0 };
 	add(argv, "ssh");
 	add(argv, "-F");
 	add(argv, "none");

@@ -9,7 +9,8 @@
 
 void table_column(struct table *table, const char *title, bool right)
 {
-	table_column_vec_push(&table->columns, (struct table_column){title, right, strlen(title)});
+	table_column_vec_push(&table->columns,
+			      (struct table_column){ title, right, strlen(title) });
 }
 
 void table_cell(struct table *table, const char *text)
@@ -20,7 +21,7 @@ void table_cell(struct table *table, const char *text)
 	size_t width = term_width(clean.data);
 	if (width > column->width)
 		column->width = width;
-	table_cell_vec_push(&table->cells, (struct table_cell){buf_take(&clean), NULL});
+	table_cell_vec_push(&table->cells, (struct table_cell){ buf_take(&clean), NULL });
 }
 
 void table_cellf(struct table *table, const char *fmt, ...)

@@ -18,7 +18,7 @@ static bool is_unwanted(uint32_t c)
 
 static uint32_t decode(const unsigned char *bytes, unsigned count)
 {
-	static const unsigned char mask[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+	static const unsigned char mask[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
 	uint32_t c = bytes[0] & mask[count];
 	for (unsigned i = 1; i < count; i++)
 		c = c << 6 | (bytes[i] & 0x3f);
@@ -27,7 +27,7 @@ static uint32_t decode(const unsigned char *bytes, unsigned count)
 
 static bool is_overlong(uint32_t c, unsigned count)
 {
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	return c < least[count] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff);
 }
 
@@ -122,7 +122,7 @@ void term_filter_add(struct term_filter *f, struct buf *out, const char *data, s
 
 void term_clean_lines(struct buf *out, const char *text)
 {
-	struct term_filter filter = {0};
+	struct term_filter filter = { 0 };
 	term_filter_add(&filter, out, text, strlen(text));
 	if (filter.have)
 		buf_add_char(out, '?');

@@ -47,12 +47,12 @@ void wait_items_clear(struct wait_item_vec *items)
 void wait_items_add_failed(struct wait_item_vec *items, const char *name, const struct error *err)
 {
 	wait_item_vec_push(items,
-			   (struct wait_item){.name = xstrdup(name), .done = true, .err = *err});
+			   (struct wait_item){ .name = xstrdup(name), .done = true, .err = *err });
 }
 
 static void add_item(struct wait_item_vec *items, const cJSON *json, enum wait_goal goal)
 {
-	struct wait_item item = {.name = xstrdup(json_str(json, "name", "")), .goal = goal};
+	struct wait_item item = { .name = xstrdup(json_str(json, "name", "")), .goal = goal };
 	snprintf(item.op, sizeof(item.op), "%s", json_str(json, "op", ""));
 	item.done = item.op[0] == '\0';
 	item.success = item.done && !conn_item_error(json, &item.err);
@@ -243,7 +243,7 @@ static void lose_operations(struct waiting *w)
 
 static void sleep_ms(unsigned ms)
 {
-	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 	nanosleep(&t, NULL);
 }
 
@@ -309,8 +309,8 @@ static int run(struct waiting *w, struct error *err)
 
 int wait_all(struct cli *cli, struct wait_item_vec *items, uint64_t timeout_ms, struct error *err)
 {
-	struct waiting w = {.cli = cli, .items = items, .started_ms = clock_monotonic_ms()};
-	struct sigaction action = {.sa_handler = on_interrupt}, before;
+	struct waiting w = { .cli = cli, .items = items, .started_ms = clock_monotonic_ms() };
+	struct sigaction action = { .sa_handler = on_interrupt }, before;
 	auto_free struct wait_item **by_op = xcalloc(items->count + 1, sizeof(struct wait_item *));
 	for (size_t i = 0; i < items->count; i++)
 		by_op[i] = &items->at[i];

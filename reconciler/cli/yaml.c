@@ -5,8 +5,8 @@
 /* Plain only what no YAML reader could take for anything else; JSON's quoting is YAML's as well. */
 static bool is_plain(const char *text)
 {
-	static const char *const words[] = {"true", "false", "null", "yes", "no", "on",
-					    "off",  "y",     "n",    "inf", "nan"};
+	static const char *const words[] = { "true", "false", "null", "yes", "no", "on",
+					     "off",  "y",     "n",    "inf", "nan" };
 	if (!((text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') ||
 	      text[0] == '/' || text[0] == '_'))
 		return false;
@@ -25,7 +25,7 @@ static void add_string(struct buf *out, const char *text)
 		buf_add(out, text);
 		return;
 	}
-	cJSON value = {.type = cJSON_String | cJSON_IsReference};
+	cJSON value = { .type = cJSON_String | cJSON_IsReference };
 	auto_json cJSON *copy = cJSON_CreateString(text);
 	auto_free char *quoted = json_print(copy ? copy : &value);
 	/* A DEL is legal in JSON and not in YAML; the rest of the controls are escaped by both. */

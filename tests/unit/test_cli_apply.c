@@ -100,7 +100,7 @@ static cJSON *answer(struct fake *fake, const char *method, const cJSON *params,
 
 static struct script script_of(const char *plan, const char *apply, const char *wait)
 {
-	return (struct script){.fake.answer = answer, .plan = plan, .apply = apply, .wait = wait};
+	return (struct script){ .fake.answer = answer, .plan = plan, .apply = apply, .wait = wait };
 }
 
 #define OPS_WEB "{\"ops\":[{\"name\":\"web\",\"op\":\"1-1\"}]}"
@@ -116,7 +116,7 @@ static void apply_sends_the_files_and_tells_the_end(void **state)
 	assert_int_equal(ran.status, 0);
 	assert_contains(ran.out, "+ web            create   tiny, 2 vcpus, 256Mi\n");
 	assert_contains(ran.out, "web ready in 4.2s (ssh: banger ssh web)\n");
-	assert_string_equal(s.fake.said, "plan\napply\nop.wait\nop.wait\n");
+	assert_string_equal(s.fake.said, "plan\napply\nop.wait\nop.wait\nvm.list\n");
 	assert_string_equal(s.fake.text, "version: 1\nvms: {web: {}}\n");
 	assert_contains(s.params, "\"digest\":\"00000000000000aa\"");
 	assert_contains(s.params, "\"prune\":true");
@@ -164,11 +164,11 @@ static void an_interruption_is_asked_for(void **state)
 		int status;
 		const char *said, *err;
 	} cases[] = {
-		{"", false, "-v", 3, "plan\n", "--yes"},
-		{"n\n", true, "-v", 3, "plan\n", "Do you want to apply this? [y/N]"},
-		{"", true, "-v", 3, "plan\n", "nothing was done"},
-		{"y\n", true, "-v", 0, "plan\napply\nop.wait\n", "[y/N]"},
-		{"", false, "-y", 0, "plan\napply\nop.wait\n", ""},
+		{ "", false, "-v", 3, "plan\n", "--yes" },
+		{ "n\n", true, "-v", 3, "plan\n", "Do you want to apply this? [y/N]" },
+		{ "", true, "-v", 3, "plan\n", "nothing was done" },
+		{ "y\n", true, "-v", 0, "plan\napply\nop.wait\nvm.list\n", "[y/N]" },
+		{ "", false, "-y", 0, "plan\napply\nop.wait\nvm.list\n", "" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		struct script s = script_of(PLAN_RESTART, OPS_WEB, OP_DONE);
@@ -215,7 +215,9 @@ static void diff_says_by_its_status(void **state)
 	static const struct {
 		const char *plan;
 		int status;
-	} cases[] = {{PLAN_EMPTY, 0}, {PLAN_CREATE, 1}, {PLAN_RESTART, 1}, {PLAN_REFUSE, 3}};
+	} cases[] = {
+		{ PLAN_EMPTY, 0 }, { PLAN_CREATE, 1 }, { PLAN_RESTART, 1 }, { PLAN_REFUSE, 3 }
+	};
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		struct script s = script_of(cases[i].plan, NULL, NULL);
 		fake_start(&s.fake);
@@ -335,7 +337,7 @@ static void a_daemon_that_dies_is_replaced_and_the_wait_goes_on(void **state)
 	assert_contains(ran.err, "bangerd was started anew, going on");
 	assert_contains(ran.err, "web: starting");
 	assert_contains(ran.out, "web ready");
-	assert_string_equal(s.fake.said, "plan\napply\nop.wait\nvm.list\nvm.list\n");
+	assert_string_equal(s.fake.said, "plan\napply\nop.wait\nvm.list\nvm.list\nvm.list\n");
 }
 
 static void a_long_plan_comes_in_pages(void **state)
@@ -370,7 +372,7 @@ static void delete_by_file_plans_and_asks_first(void **state)
 	assert_int_equal(ran.status, 0);
 	assert_int_equal(both.status, 2);
 	assert_contains(s.plan_params, "\"delete\":true");
-	assert_string_equal(s.fake.said, "plan\nplan\ndelete\nop.wait\n");
+	assert_string_equal(s.fake.said, "plan\nplan\ndelete\nop.wait\nvm.list\n");
 }
 
 static void validate_needs_no_daemon(void **state)
@@ -391,9 +393,9 @@ static void validate_needs_no_daemon(void **state)
 static void a_full_disk_is_a_failure(void **state)
 {
 	(void)state;
-	char *argv[] = {(char[]){"banger"}, (char[]){"help"}, NULL};
+	char *argv[] = { (char[]){ "banger" }, (char[]){ "help" }, NULL };
 	auto_file FILE *full = fopen("/dev/full", "w"), *err = tmpfile(), *in = tmpfile();
-	const struct cli_io io = {.in = in, .out = full, .err = err};
+	const struct cli_io io = { .in = in, .out = full, .err = err };
 	assert_int_equal(cli_run(2, argv, &io), 4);
 }
 

@@ -4,8 +4,8 @@
 
 static struct args parse(const char *command, const char *const *argv, size_t count, int expected)
 {
-	struct args args = {0};
-	struct error err = {0};
+	struct args args = { 0 };
+	struct error err = { 0 };
 	size_t used;
 	const struct command *c = command_find(&command, 1, &used);
 	assert_non_null(c);
@@ -13,8 +13,8 @@ static struct args parse(const char *command, const char *const *argv, size_t co
 	return args;
 }
 #define PARSE(command, expected, ...)                                                              \
-	parse(command, (const char *const[]){__VA_ARGS__},                                         \
-	      ARRAY_COUNT(((const char *const[]){__VA_ARGS__})), expected)
+	parse(command, (const char *const[]){ __VA_ARGS__ },                                       \
+	      ARRAY_COUNT(((const char *const[]){ __VA_ARGS__ })), expected)
 
 static void flags_stand_anywhere_and_end_with_two_dashes(void **state)
 {
@@ -86,12 +86,12 @@ static void what_was_meant_is_said(void **state)
 	static const struct {
 		const char *first, *second, *said;
 	} cases[] = {
-		{"aply", NULL, "did you mean 'apply'?"},
-		{"dleete", NULL, "did you mean 'delete'?"},
-		{"image", "pul", "did you mean 'image pull'?"},
-		{"vm", "shwo", "did you mean 'vm show'?"},
-		{"iamge", "list", "did you mean 'image list'?"},
-		{"apply", "--prnue", "did you mean '--prune'?"},
+		{ "aply", NULL, "did you mean 'apply'?" },
+		{ "dleete", NULL, "did you mean 'delete'?" },
+		{ "image", "pul", "did you mean 'image pull'?" },
+		{ "vm", "shwo", "did you mean 'vm show'?" },
+		{ "iamge", "list", "did you mean 'image list'?" },
+		{ "apply", "--prnue", "did you mean '--prune'?" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		auto_ran struct ran ran = RAN(cases[i].first, cases[i].second);

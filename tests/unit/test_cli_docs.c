@@ -22,11 +22,11 @@ static void generated_files_are_current(void **state)
 	static const struct {
 		const char *command, *path;
 	} files[] = {
-		{"__man", "packaging/man/banger.1"},
-		{"__man-vms", "packaging/man/banger-vms.5"},
-		{"__complete-bash", "packaging/completion/banger.bash"},
-		{"__complete-zsh", "packaging/completion/_banger"},
-		{"__schema", "schema/vms.schema.json"},
+		{ "__man", "packaging/man/banger.1" },
+		{ "__man-vms", "packaging/man/banger-vms.5" },
+		{ "__complete-bash", "packaging/completion/banger.bash" },
+		{ "__complete-zsh", "packaging/completion/_banger" },
+		{ "__schema", "schema/vms.schema.json" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
 		auto_ran struct ran ran = RAN(files[i].command);
@@ -38,7 +38,7 @@ static void generated_files_are_current(void **state)
 static void help_is_what_it_was(void **state)
 {
 	(void)state;
-	static const char *const commands_shown[] = {"apply", "create", "delete", "ssh", "watch"};
+	static const char *const commands_shown[] = { "apply", "create", "delete", "ssh", "watch" };
 	auto_ran struct ran all = RAN("help");
 	auto_ran struct ran vm = RAN("help", "vm");
 	compare("tests/cli/help.txt", all.out);
@@ -54,8 +54,8 @@ static void help_is_what_it_was(void **state)
 static void every_simple_field_has_a_flag(void **state)
 {
 	(void)state;
-	static const char *const others[] = {"state", "ports", "labels", "ssh_keys", "files"};
-	const char *words[] = {"create", "set"};
+	static const char *const others[] = { "state", "ports", "labels", "ssh_keys", "files" };
+	const char *words[] = { "create", "set" };
 	for (size_t c = 0; c < ARRAY_COUNT(words); c++) {
 		size_t used;
 		const struct command *command = command_find(&words[c], 1, &used);

@@ -45,8 +45,8 @@ static char cli_home[] = "/tmp/banger-test-cli-XXXXXX";
 
 static inline void cli_home_make(void)
 {
-	static const char *const names[] = {"XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
-					    "XDG_RUNTIME_DIR"};
+	static const char *const names[] = { "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
+					     "XDG_RUNTIME_DIR" };
 	struct error err;
 	assert_non_null(mkdtemp(cli_home));
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
@@ -67,7 +67,7 @@ static inline void cli_home_remove(void)
 static inline cJSON *fake_ping(const struct fake *fake)
 {
 	cJSON *pong = cJSON_CreateObject();
-	json_add_str(pong, "version", BANGER_VERSION);
+	json_add_str(pong, "version", cli_version);
 	json_add_str(pong, "commit", "unknown");
 	json_add_int(pong, "pid", fake->pid);
 	json_add_int(pong, "started_ms", 1000 + fake->pid);
@@ -78,7 +78,7 @@ static inline cJSON *fake_ping(const struct fake *fake)
 static inline bool fake_reply(struct fake *fake, int socket, const cJSON *request, int fd)
 {
 	auto_buf struct buf out = BUF_INIT;
-	struct error err = {0};
+	struct error err = { 0 };
 	const char *method = json_str(request, "method", "");
 	int64_t id = json_int(request, "id", 0);
 	cJSON *result = NULL;
@@ -105,13 +105,13 @@ static inline bool fake_reply(struct fake *fake, int socket, const cJSON *reques
 
 static inline void fake_serve(struct fake *fake, int socket)
 {
-	struct rpc_frames frames = {.in = BUF_INIT};
+	struct rpc_frames frames = { .in = BUF_INIT };
 	int fds[RPC_FDS_MAX];
 	size_t fd_count = 0;
 	struct error err;
 	bool alive = true;
 	while (alive && !fake->stop) {
-		struct pollfd ready = {.fd = socket, .events = POLLIN};
+		struct pollfd ready = { .fd = socket, .events = POLLIN };
 		if (poll(&ready, 1, 50) == 0)
 			continue;
 		alive = rpc_receive(socket, &frames, fds, &fd_count, &err) == 0;
@@ -129,7 +129,7 @@ static inline void *fake_run(void *data)
 {
 	struct fake *fake = data;
 	while (!fake->stop) {
-		struct pollfd ready = {.fd = fake->listener, .events = POLLIN};
+		struct pollfd ready = { .fd = fake->listener, .events = POLLIN };
 		if (poll(&ready, 1, 50) <= 0)
 			continue;
 		auto_close int socket = accept4(fake->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -163,10 +163,10 @@ static inline void fake_end(struct fake *fake)
 /* Runs `banger WORD…`; input is its standard input, tty: as if people sat before it. */
 static inline struct ran ran_with(const char *input, bool tty, ...)
 {
-	char *argv[32] = {(char[]){"banger"}};
+	char *argv[32] = { (char[]){ "banger" } };
 	int argc = 1;
 	va_list words;
-	struct ran ran = {0};
+	struct ran ran = { 0 };
 	size_t out_len, err_len;
 	va_start(words, tty);
 	for (char *word; argc < 31 && (word = va_arg(words, char *));)
@@ -176,7 +176,7 @@ static inline struct ran ran_with(const char *input, bool tty, ...)
 	fputs(input, in);
 	rewind(in);
 	FILE *out = open_memstream(&ran.out, &out_len), *err = open_memstream(&ran.err, &err_len);
-	struct cli_io io = {.in = in, .out = out, .err = err};
+	struct cli_io io = { .in = in, .out = out, .err = err };
 	io.in_tty = io.out_tty = io.err_tty = tty;
 	ran.status = cli_run(argc, argv, &io);
 	fclose(out);

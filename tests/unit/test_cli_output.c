@@ -13,7 +13,7 @@ static void assert_cleaned(const char *from, const char *to)
 	assert_string_equal(out.data, to);
 	/* Cut anywhere, the pieces give the same. */
 	for (size_t cut = 0; cut <= strlen(from); cut++) {
-		struct term_filter filter = {0};
+		struct term_filter filter = { 0 };
 		auto_buf struct buf pieces = BUF_INIT;
 		term_filter_add(&filter, &pieces, from, cut);
 		term_filter_add(&filter, &pieces, from + cut, strlen(from) - cut);
@@ -52,16 +52,16 @@ static void quoted_words_are_one_word_again(void **state)
 	static const struct {
 		const char *word, *quoted;
 	} cases[] = {
-		{"uname", "uname"},
-		{"", "''"},
-		{"exit 42", "'exit 42'"},
-		{"it's", "'it'\\''s'"},
-		{"$(reboot);`x`|&", "'$(reboot);`x`|&'"},
-		{"a\nb", "'a\nb'"},
-		{"~/x", "'~/x'"},
-		{"a=b", "a=b"},
-		{"-la", "-la"},
-		{"*", "'*'"},
+		{ "uname", "uname" },
+		{ "", "''" },
+		{ "exit 42", "'exit 42'" },
+		{ "it's", "'it'\\''s'" },
+		{ "$(reboot);`x`|&", "'$(reboot);`x`|&'" },
+		{ "a\nb", "'a\nb'" },
+		{ "~/x", "'~/x'" },
+		{ "a=b", "a=b" },
+		{ "-la", "-la" },
+		{ "*", "'*'" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		auto_buf struct buf out = BUF_INIT;
@@ -78,8 +78,8 @@ static void ssh_takes_nothing_from_the_user(void **state)
 				   "\"identity\":\"/a b/100%/id\",\"known_hosts\":\"/k\","
 				   "\"alias\":\"banger-x\"}";
 	auto_json cJSON *target = json_parse(text, strlen(text), &err);
-	static const char *const words[] = {"sh", "-c", "exit 42"};
-	const struct ssh_command command = {.target = target, .words = words, .count = 3};
+	static const char *const words[] = { "sh", "-c", "exit 42" };
+	const struct ssh_command command = { .target = target, .words = words, .count = 3 };
 	struct ssh_argv argv;
 	auto_buf struct buf all = BUF_INIT;
 	ssh_argv_init(&argv, &command);
@@ -97,7 +97,7 @@ static void ssh_takes_nothing_from_the_user(void **state)
 
 static void print_table(struct cli *cli)
 {
-	auto_table struct table table = {0};
+	auto_table struct table table = { 0 };
 	table_column(&table, "NAME", false);
 	table_column(&table, "N", true);
 	table_column(&table, "REASON", false);
@@ -116,7 +116,7 @@ static void tables_align_and_fit(void **state)
 	(void)state;
 	char *out = NULL;
 	size_t len;
-	struct cli cli = {.io.out = open_memstream(&out, &len)};
+	struct cli cli = { .io.out = open_memstream(&out, &len) };
 	print_table(&cli);
 	fflush(cli.io.out);
 	assert_string_equal(out, "NAME     N  REASON\n"
@@ -139,8 +139,8 @@ static void ages_are_short(void **state)
 	static const struct {
 		int64_t ms;
 		const char *text;
-	} cases[] = {{0, "0s"},		{119000, "119s"}, {121000, "2m"},
-		     {7199000, "119m"}, {7200000, "2h"},  {172800000, "2d"}};
+	} cases[] = { { 0, "0s" },	   { 119000, "119s" }, { 121000, "2m" },
+		      { 7199000, "119m" }, { 7200000, "2h" },  { 172800000, "2d" } };
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		auto_free char *text = table_age(1000, 1000 + cases[i].ms);
 		assert_string_equal(text, cases[i].text);
@@ -180,12 +180,12 @@ static void paths_become_absolute_by_their_letters(void **state)
 	static const struct {
 		const char *cwd, *path, *absolute;
 	} cases[] = {
-		{"/home/u", "vms.yaml", "/home/u/vms.yaml"},
-		{"/home/u", "./a//b/", "/home/u/a/b"},
-		{"/home/u", "../x", "/home/x"},
-		{"/home/u", "../../../..", "/"},
-		{"/home/u", "/etc/./v/../w", "/etc/w"},
-		{"/", ".", "/"},
+		{ "/home/u", "vms.yaml", "/home/u/vms.yaml" },
+		{ "/home/u", "./a//b/", "/home/u/a/b" },
+		{ "/home/u", "../x", "/home/x" },
+		{ "/home/u", "../../../..", "/" },
+		{ "/home/u", "/etc/./v/../w", "/etc/w" },
+		{ "/", ".", "/" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		auto_free char *absolute = path_absolute(cases[i].cwd, cases[i].path);
