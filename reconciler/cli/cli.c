@@ -103,6 +103,9 @@ void cli_complain(struct cli *cli, const char *fmt, ...)
 
 static void usual_hint(struct cli *cli, const struct error *err)
 {
+	/* The text says already which command helps. */
+	if (strstr(err->text, "banger "))
+		return;
 	if (err->code == ERROR_UNAVAILABLE)
 		cli_hint(cli, "what the daemon said last is in %s/bangerd.log",
 			 cli->paths.state ? cli->paths.state : "the state directory");

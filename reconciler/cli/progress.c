@@ -84,13 +84,16 @@ void progress_paint(struct progress *p, bool last)
 	}
 	if (p->painted)
 		buf_addf(&out, "\033[%zuF", p->painted);
+	/* Nothing is left to tell: the results that follow say it better. */
+	if (done == p->items->count)
+		room = 0;
 	for (size_t i = 0; i < p->items->count && lines < room; i++) {
 		if (!is_shown(&p->items->at[i], all))
 			continue;
 		add_line(p, &out, &p->items->at[i], name_width);
 		lines++;
 	}
-	if (!all) {
+	if (!all && room) {
 		buf_addf(&out, "\033[2K%zu of %zu done\n", done, p->items->count);
 		lines++;
 	}

@@ -117,7 +117,7 @@ static int say_item(struct cli *cli, const struct wait_item *item, bool structur
 	if (item->goal == GOAL_OTHER)
 		return cli_fail(cli, &item->err);
 	int status = cli_fail_vm(cli, item->name, &item->err);
-	if (item->goal == GOAL_UP && item->op[0] && status >= STATUS_FAILED)
+	if (item->goal == GOAL_UP && !strcmp(item->stage, "boot"))
 		cli_hint(cli, "'banger logs %s' shows what its console said", item->name);
 	return status;
 }

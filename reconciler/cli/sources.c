@@ -104,7 +104,9 @@ static int read_names(struct sources *ret, int dirfd, const struct name_vec *nam
 	size_t len = strlen(shown);
 	for (size_t i = 0; i < names->count; i++) {
 		const char *slash = len && shown[len - 1] == '/' ? "" : "/";
-		auto_free char *name = xasprintf("%s%s%s", shown, slash, names->at[i]);
+		auto_free char *name = !strcmp(shown, ".")
+					       ? xstrdup(names->at[i])
+					       : xasprintf("%s%s%s", shown, slash, names->at[i]);
 		auto_free char *path = xasprintf("%s/%s", absolute, names->at[i]);
 		auto_close int fd = openat(dirfd, names->at[i], O_RDONLY | O_CLOEXEC | O_NOCTTY);
 		if (fd < 0)

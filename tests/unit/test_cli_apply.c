@@ -36,12 +36,12 @@ static cJSON *json(const char *text)
 	"\"started_ms\":1000,\"updated_ms\":5200,\"done\":true,\"success\":true,\"version\":3}],"  \
 	"\"seen\":3}"
 #define OP_FAILED                                                                                  \
-	"{\"items\":[{\"id\":\"1-1\",\"kind\":\"create\",\"name\":\"web\",\"stage\":\"booting\","  \
+	"{\"items\":[{\"id\":\"1-1\",\"kind\":\"create\",\"name\":\"web\",\"stage\":\"boot\","     \
 	"\"started_ms\":1000,\"updated_ms\":5200,\"done\":true,\"success\":false,\"version\":3,"   \
 	"\"error\":{\"code\":\"busy\",\"text\":\"port 8080 is taken by \\u001b[31mnginx\"}}],"     \
 	"\"seen\":3}"
 #define OP_RUNNING                                                                                 \
-	"{\"items\":[{\"id\":\"1-1\",\"kind\":\"create\",\"name\":\"web\",\"stage\":\"booting\","  \
+	"{\"items\":[{\"id\":\"1-1\",\"kind\":\"create\",\"name\":\"web\",\"stage\":\"boot\","     \
 	"\"detail\":\"kernel\",\"started_ms\":1000,\"updated_ms\":2000,\"done\":false,"            \
 	"\"success\":false,\"version\":2}],\"seen\":2}"
 #define OP_NOTHING "{\"items\":[],\"seen\":2}"
@@ -112,7 +112,7 @@ static void apply_sends_the_files_and_tells_the_end(void **state)
 	fake_start(&s.fake);
 	auto_ran struct ran ran = RAN("apply", "-f", "vms.yaml", "--prune");
 	fake_end(&s.fake);
-	assert_string_equal(ran.err, "web: booting: kernel (0.0s)\nweb: ready (4.2s)\n");
+	assert_string_equal(ran.err, "web: boot: kernel (0.0s)\nweb: ready (4.2s)\n");
 	assert_int_equal(ran.status, 0);
 	assert_contains(ran.out, "+ web            create   tiny, 2 vcpus, 256Mi\n");
 	assert_contains(ran.out, "web ready in 4.2s (ssh: banger ssh web)\n");
