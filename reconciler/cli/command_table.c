@@ -1,0 +1,413 @@
+/* The table of commands. Flags that several commands share are macros, so that they read alike. */
+#include "cli/command.h"
+#include "cli/cmds.h"
+
+#define FLAG_FILE                                                                                  \
+	{                                                                                          \
+		.name = "file", .letter = 'f', .value = "FILE|DIR|-", .complete = COMPLETE_FILE,   \
+		.doc = "read VMs from it; may be repeated (default: vms.yaml here)"                \
+	}
+#define FLAG_YES                                                                                   \
+	{                                                                                          \
+		.name = "yes", .letter = 'y', .doc = "do not ask"                                  \
+	}
+#define FLAG_TIMEOUT                                                                               \
+	{                                                                                          \
+		.name = "timeout", .value = "DURATION",                                            \
+		.doc = "wait no longer than this (90s, 10m)"                                       \
+	}
+#define FLAG_NO_WAIT                                                                               \
+	{                                                                                          \
+		.name = "no-wait", .doc = "print the operations' ids and do not wait for them"     \
+	}
+#define FLAGS_POLICY                                                                               \
+	{ .name = "prune", .doc = "delete VMs of the stack that left the files" },                 \
+		{ .name = "prune-all", .doc = "like --prune, however many they are" },             \
+		{ .name = "adopt", .doc = "take VMs of these names that belong to no stack" },     \
+		{ .name = "take-over",                                                             \
+		  .doc = "take the stack from the path it was applied from before" },              \
+		{ .name = "allow-data-loss", .doc = "let disks shrink or vanish" },                \
+	{                                                                                          \
+		.name = "update-images",                                                           \
+		.doc = "reimage VMs whose image name means another image now"                      \
+	}
+/* One flag a scalar field; "-" in the flag is "_" in the key (cmd_vm.c: spec_assignments). */
+#define FLAGS_SPEC                                                                                 \
+	{ .name = "image",                                                                         \
+	  .value = "NAME",                                                                         \
+	  .doc = "what the system disk is made of",                                                \
+	  .complete = COMPLETE_IMAGE },                                                            \
+		{ .name = "kernel", .value = "NAME", .doc = "kernel, if not the image's" },        \
+		{ .name = "kernel-args",                                                           \
+		  .value = "TEXT",                                                                 \
+		  .doc = "appended to the kernel's command line" },                                \
+		{ .name = "vcpus", .value = "N", .doc = "virtual CPUs" },                          \
+		{ .name = "memory", .value = "SIZE", .doc = "such as 512Mi" },                     \
+		{ .name = "system-disk", .value = "SIZE", .doc = "size of the system disk" },      \
+		{ .name = "work-disk",                                                             \
+		  .value = "SIZE",                                                                 \
+		  .doc = "size of the disk at /root, 0 for none" },                                \
+		{ .name = "nat", .doc = "may reach beyond this host" },                            \
+		{ .name = "restart",                                                               \
+		  .value = "WHEN",                                                                 \
+		  .words = "always on-failure never",                                              \
+		  .complete = COMPLETE_WORDS,                                                      \
+		  .doc = "start again when it ends by itself" },                                   \
+		{ .name = "ready", .value = "WHAT", .doc = "ssh, agent, tcp:PORT or none" },       \
+		{ .name = "hypervisor", .value = "NAME", .doc = "which one runs it" },             \
+		{ .name = "network", .value = "NAME", .doc = "how it is connected" },              \
+		{ .name = "ttl", .value = "DURATION", .doc = "delete it after this time" },        \
+		{ .name = "protect", .doc = "refuse to delete it" },                               \
+		{ .name = "port",                                                                  \
+		  .letter = 'p',                                                                   \
+		  .value = "HOST:GUEST",                                                           \
+		  .doc = "forward a port of this host; may be repeated" },                         \
+	{                                                                                          \
+		.name = "set", .value = "KEY=VALUE", .doc = "any field of banger-vms(5)"           \
+	}
+
+const struct flag global_flags[] = {
+	{ .name = "output",
+	  .letter = 'o',
+	  .value = "FORMAT",
+	  .complete = COMPLETE_WORDS,
+	  .words = "table wide json yaml name",
+	  .doc = "table, wide, json, yaml or name" },
+	{ .name = "no-color", .doc = "no colours (NO_COLOR does the same)" },
+	{ .name = "quiet", .letter = 'q', .doc = "only errors; of lists only the names" },
+	{ .name = "verbose", .letter = 'v', .doc = "more about what happens" },
+	{ .name = "help", .letter = 'h', .doc = "about a command" },
+	{ 0 },
+};
+
+static const struct flag file_flags[] = { FLAG_FILE, { 0 } };
+static const struct flag diff_flags[] = { FLAG_FILE, FLAGS_POLICY, { 0 } };
+static const struct flag apply_flags[] = { FLAG_FILE,	 FLAG_YES,     FLAGS_POLICY,
+					   FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
+static const struct flag wait_flags[] = { FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
+static const struct flag delete_flags[] = {
+	FLAG_FILE, FLAG_YES, FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 }
+};
+static const struct flag prune_flags[] = { FLAG_YES, FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
+static const struct flag create_flags[] = {
+	FLAGS_SPEC,   { .name = "no-start", .doc = "make it, but leave it stopped" },
+	FLAG_NO_WAIT, FLAG_TIMEOUT,
+	{ 0 },
+};
+static const struct flag set_flags[] = {
+	FLAGS_SPEC,
+	FLAG_YES,
+	{ .name = "allow-data-loss", .doc = "let disks shrink or vanish" },
+	FLAG_NO_WAIT,
+	FLAG_TIMEOUT,
+	{ 0 },
+};
+static const struct flag kill_flags[] = {
+	{ .name = "signal", .letter = 's', .value = "SIGNAL", .doc = "KILL unless given" },
+	FLAG_NO_WAIT,
+	FLAG_TIMEOUT,
+	{ 0 },
+};
+static const struct flag ssh_flags[] = {
+	{ .name = "tty", .letter = 't', .doc = "give the command a terminal" },
+	{ .name = "timeout",
+	  .value = "DURATION",
+	  .doc = "how long to wait for a VM that is starting (2m)" },
+	{ 0 },
+};
+static const struct flag logs_flags[] = {
+	{ .name = "follow", .letter = 'f', .doc = "go on as more is written" },
+	{ .name = "tail", .letter = 'n', .value = "N", .doc = "begin at the last N lines" },
+	{ .name = "raw", .doc = "control sequences too, on a terminal" },
+	{ 0 },
+};
+static const struct flag watch_flags[] = {
+	{ .name = "list", .letter = 'l', .doc = "the directories that are watched" },
+	{ .name = "take-over", .doc = "take the stack from the path it was applied from before" },
+	{ 0 },
+};
+static const struct flag pull_flags[] = {
+	{ .name = "force", .doc = "again, although it is there" },
+	FLAG_NO_WAIT,
+	FLAG_TIMEOUT,
+	{ 0 },
+};
+static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
+
+#define MORE_APPLY                                                                                 \
+	"Shows the plan, asks on a terminal when running VMs would be interrupted or deleted "     \
+	"(elsewhere --yes is wanted), then follows the work until every VM is ready or failed. "   \
+	"Ctrl-C leaves the work to the daemon.\n\n"                                                \
+	"VMs that left the files are listed and kept, unless --prune is given."
+#define MORE_SSH                                                                                   \
+	"Without a command a shell. Every word of the command reaches the guest as one word, "     \
+	"whatever it holds: banger ssh web -- sh -c 'exit 42' ends with 42. The guest's key is "   \
+	"known beforehand and always checked. What ssh or banger itself cannot do ends with 125."
+#define MORE_DELETE                                                                                \
+	"Names are deleted without a question; with --file the VMs that the files name are, "      \
+	"after "                                                                                   \
+	"one. A VM that belongs to a stack is refused by name: take it out of its file."
+
+const struct command commands[] = {
+	{ .name = "validate",
+	  .group = GROUP_STACK,
+	  .flags = file_flags,
+	  .args = "",
+	  .doc = "check files, say every fault with its place",
+	  .run = cmd_validate },
+	{ .name = "diff",
+	  .group = GROUP_STACK,
+	  .flags = diff_flags,
+	  .args = "",
+	  .doc = "show what apply would do",
+	  .run = cmd_diff,
+	  .more = "Ends with 0 when there is nothing to do, 1 when there is, 2 when a file is not "
+		  "valid and 3 when all that is left is refused." },
+	{ .name = "apply",
+	  .group = GROUP_STACK,
+	  .flags = apply_flags,
+	  .args = "",
+	  .doc = "make the VMs what the files say",
+	  .more = MORE_APPLY,
+	  .run = cmd_apply },
+	{ .name = "watch",
+	  .group = GROUP_STACK,
+	  .flags = watch_flags,
+	  .args = "[DIR]",
+	  .max_words = 1,
+	  .complete = COMPLETE_DIR,
+	  .doc = "keep applying a directory as it changes",
+	  .run = cmd_watch },
+	{ .name = "unwatch",
+	  .group = GROUP_STACK,
+	  .args = "DIR|STACK",
+	  .min_words = 1,
+	  .max_words = 1,
+	  .complete = COMPLETE_DIR,
+	  .doc = "stop watching a directory; its VMs stay",
+	  .run = cmd_unwatch },
+
+	{ .name = "ps",
+	  .alias = "list",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .args = "[NAME...]",
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_VM,
+	  .doc = "list VMs",
+	  .run = cmd_ps },
+	{ .name = "show",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .args = "NAME...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_VM,
+	  .run = cmd_show,
+	  .doc = "everything about a VM; -o yaml gives a file that makes it again" },
+	{ .name = "create",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = create_flags,
+	  .args = "NAME",
+	  .min_words = 1,
+	  .max_words = 1,
+	  .run = cmd_create,
+	  .doc = "make a VM that belongs to no stack" },
+	{ .name = "set",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = set_flags,
+	  .args = "NAME [KEY=VALUE...]",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_VM,
+	  .doc = "change fields of a VM that belongs to no stack",
+	  .run = cmd_set },
+	{ .name = "start",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = wait_flags,
+	  .args = "NAME...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_VM,
+	  .doc = "start VMs and wait until they are ready",
+	  .run = cmd_start },
+	{ .name = "stop",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = wait_flags,
+	  .args = "NAME...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_VM,
+	  .doc = "shut VMs down and hold them until start or apply",
+	  .run = cmd_stop },
+	{ .name = "restart",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = wait_flags,
+	  .args = "NAME...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_VM,
+	  .doc = "stop and start VMs",
+	  .run = cmd_restart },
+	{ .name = "kill",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = kill_flags,
+	  .args = "NAME...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_VM,
+	  .doc = "end VMs without asking the guest",
+	  .run = cmd_kill },
+	{ .name = "delete",
+	  .alias = "rm",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = delete_flags,
+	  .args = "NAME... | -f FILE",
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_VM,
+	  .doc = "delete VMs and their disks",
+	  .more = MORE_DELETE,
+	  .run = cmd_delete },
+	{ .name = "prune",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = prune_flags,
+	  .args = "",
+	  .doc = "delete every VM that belongs to no stack and does not run",
+	  .run = cmd_prune },
+	{ .name = "ssh",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = ssh_flags,
+	  .args = "NAME [-- COMMAND...]",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .verbatim_after = 1,
+	  .complete = COMPLETE_VM,
+	  .more = MORE_SSH,
+	  .doc = "a shell in a VM, or a command with its exit status",
+	  .run = cmd_ssh },
+	{ .name = "logs",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = logs_flags,
+	  .args = "NAME",
+	  .min_words = 1,
+	  .max_words = 1,
+	  .complete = COMPLETE_VM,
+	  .doc = "what a VM's console said",
+	  .run = cmd_logs },
+
+	{ .name = "image pull",
+	  .group = GROUP_IMAGE,
+	  .flags = pull_flags,
+	  .args = "NAME...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_IMAGE,
+	  .doc = "get images",
+	  .run = cmd_image_pull },
+	{ .name = "image list",
+	  .alias = "image ls",
+	  .group = GROUP_IMAGE,
+	  .args = "",
+	  .doc = "list images, those of the catalog too",
+	  .run = cmd_image_list },
+	{ .name = "image show",
+	  .group = GROUP_IMAGE,
+	  .args = "NAME...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_IMAGE,
+	  .doc = "everything about an image",
+	  .run = cmd_image_show },
+	{ .name = "image delete",
+	  .alias = "image rm",
+	  .group = GROUP_IMAGE,
+	  .args = "NAME...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .complete = COMPLETE_IMAGE,
+	  .doc = "delete images that no VM uses",
+	  .run = cmd_image_delete },
+
+	{ .name = "op list",
+	  .alias = "op ls",
+	  .group = GROUP_OP,
+	  .args = "",
+	  .doc = "list operations, running and recent",
+	  .run = cmd_op_list },
+	{ .name = "op show",
+	  .group = GROUP_OP,
+	  .args = "ID...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .doc = "how operations stand",
+	  .run = cmd_op_show },
+	{ .name = "op wait",
+	  .group = GROUP_OP,
+	  .flags = op_wait_flags,
+	  .args = "ID...",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .doc = "wait for operations that were left",
+	  .run = cmd_op_wait },
+
+	{ .name = "daemon start",
+	  .group = GROUP_DAEMON,
+	  .args = "",
+	  .doc = "start bangerd, if it does not run",
+	  .run = cmd_daemon_start },
+	{ .name = "daemon stop",
+	  .group = GROUP_DAEMON,
+	  .args = "",
+	  .doc = "end bangerd; VMs run on",
+	  .run = cmd_daemon_stop },
+	{ .name = "daemon status",
+	  .group = GROUP_DAEMON,
+	  .args = "",
+	  .doc = "whether bangerd runs; 4 when it does not",
+	  .run = cmd_daemon_status },
+	{ .name = "ping",
+	  .group = GROUP_DAEMON,
+	  .args = "",
+	  .doc = "ask bangerd for its version, commit and pid",
+	  .run = cmd_ping },
+	{ .name = "doctor",
+	  .group = GROUP_DAEMON,
+	  .args = "",
+	  .doc = "check what this host can do and what is missing",
+	  .run = cmd_doctor },
+	{ .name = "version",
+	  .group = GROUP_DAEMON,
+	  .args = "",
+	  .doc = "the version of this program",
+	  .run = cmd_version },
+	{ .name = "help",
+	  .group = GROUP_DAEMON,
+	  .args = "[COMMAND]",
+	  .max_words = 2,
+	  .complete = COMPLETE_COMMAND,
+	  .doc = "about banger or one of its commands",
+	  .run = cmd_help },
+
+	{ .name = "__man", .hidden = true, .args = "", .run = cmd_gen_man },
+	{ .name = "__man-vms", .hidden = true, .args = "", .run = cmd_gen_man_vms },
+	{ .name = "__schema", .hidden = true, .args = "", .run = cmd_gen_schema },
+	{ .name = "__complete-bash", .hidden = true, .args = "", .run = cmd_gen_bash },
+	{ .name = "__complete-zsh", .hidden = true, .args = "", .run = cmd_gen_zsh },
+	{ .name = "__names",
+	  .hidden = true,
+	  .args = "KIND",
+	  .min_words = 1,
+	  .max_words = 1,
+	  .run = cmd_names },
+};
+const size_t command_count = sizeof(commands) / sizeof(commands[0]);
