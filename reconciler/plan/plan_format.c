@@ -95,24 +95,27 @@ static void add_summary(struct buf *out, const struct plan *plan)
 {
 	bool empty = plan_is_empty(plan);
 	const char *gap = " ";
-	buf_add(out, empty ? "Nothing to do:" : "Plan:");
-	add_part(out, &gap, plan->to_create, "to create");
-	add_part(out, &gap, plan->to_change, "to change");
+	/* The four that everybody looks for are always there, in the same places. */
+	if (empty)
+		buf_add(out, "Nothing to do:");
+	else
+		buf_addf(out, "Plan: %zu to create, %zu to change", plan->to_create,
+			 plan->to_change);
 	if (plan->to_restart || plan->to_reimage) {
 		const char *inner = " (";
 		add_part(out, &inner, plan->to_restart, "restart");
 		add_part(out, &inner, plan->to_reimage, "reimage");
 		buf_add_char(out, ')');
 	}
+	if (!empty) {
+		buf_addf(out, ", %zu to delete", plan->to_delete);
+		gap = ", ";
+	}
 	add_part(out, &gap, plan->to_adopt, "to adopt");
-	add_part(out, &gap, plan->to_delete, "to delete");
 	add_part(out, &gap, plan->refused, "refused");
 	add_part(out, &gap, plan->waiting, "waiting");
 	add_part(out, &gap, plan->kept, "kept");
-	bool bare = empty && !plan->waiting && !plan->kept;
-	if (plan->unchanged || bare)
-		buf_addf(out, "%s%zu unchanged", gap, plan->unchanged);
-	buf_add(out, ".\n");
+	buf_addf(out, "%s%zu unchanged.\n", gap, plan->unchanged);
 	if (*plan->guard) {
 		buf_add(out, "Guard: ");
 		add_clean(out, plan->guard);

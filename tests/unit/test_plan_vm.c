@@ -113,7 +113,8 @@ static void text_is_coloured_by_sign_and_cannot_drive_a_terminal(void **state)
 	auto_free char *plain = plan_format(&plan, false);
 	assert_string_equal(plain,
 			    "  ~ db             restart  kernel_args quiet -> ?[2Jboo? (restart)\n"
-			    "Plan: 1 to change (1 restart).\n");
+			    "Plan: 0 to create, 1 to change (1 restart), 0 to delete, 0 "
+			    "unchanged.\n");
 	auto_free char *coloured = plan_format(&plan, true);
 	assert_non_null(strstr(coloured, "\033[33m  ~ db"));
 	assert_non_null(strstr(coloured, "\033[0m\n"));
