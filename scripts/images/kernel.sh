@@ -67,13 +67,14 @@ extract_vmlinux() {
 
 extract_with() {
 	offset=$(grep -abo -m 1 -P "$1" "$3" | head -n 1 | cut -d : -f 1)
-	[ -n "$offset" ] || return 1
+	[ -n "$offset" ] && command -v "$2" > /dev/null || return 1
 	tail -c "+$((offset + 1))" "$3" | "$2" -dcq > "$4" 2> /dev/null || :
 	[ "$(head -c 4 "$4" | tr -d '\177')" = ELF ] && [ "$(stat -c %s "$4")" -gt 8388608 ]
 }
 
 begin "kernel $1" "$2" "$3"
-need awk cpio grep lz4 xz
+need awk cpio grep lz4
+[ "$1" != debian ] || need xz
 stage resolve "$meta"
 lock_cache
 find_package
