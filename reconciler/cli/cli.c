@@ -263,7 +263,9 @@ static int dispatch(struct cli *cli, const char *const *argv, size_t count)
 {
 	struct error err = { 0 };
 	size_t used, named;
-	if (count && !strcmp(argv[0], "--version")) {
+	if (!count)
+		return run_bare(cli);
+	if (!strcmp(argv[0], "--version")) {
 		cli->command = find_named("version");
 		return run_command(cli, argv + 1, count - 1, &err);
 	}

@@ -1,8 +1,9 @@
 /* cli/cli.h - one run of `banger`: what was typed, where it writes, whom it talks to.
  *
- * A command is a row of the table in command_table.c and a function int (struct cli *) that returns the
- * exit status. Results go to cli->io.out, everything else (progress, notes, errors) to cli->io.err.
- * The streams are members, not stdout and stderr, so that tests run whole commands in-process. */
+ * A command is a row of the table in command_table.c and a function int (struct cli *) that returns
+ * the exit status. Results go to cli->io.out, everything else (progress, notes, errors) to
+ * cli->io.err. The streams are members, not stdout and stderr, so that tests run whole commands
+ * in-process. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 

@@ -92,7 +92,8 @@ static int add_page(struct planned *planned, cJSON *page, struct error *err)
 {
 	cJSON *from = cJSON_GetObjectItemCaseSensitive(page, "vms");
 	cJSON *to = cJSON_GetObjectItemCaseSensitive(planned->json, "vms");
-	if (!page || strcmp(json_str(page, "digest", ""), planned->digest) != 0)
+	const char *digest = json_str(planned->json, "digest", "");
+	if (!page || strcmp(json_str(page, "digest", ""), digest) != 0)
 		return error_set(err, ERROR_CONFLICT,
 				 "the plan changed while it was read, try again");
 	if (!cJSON_IsArray(from) || !from->child || !cJSON_IsArray(to))
