@@ -75,7 +75,9 @@ enum monitor_event {
 	MONITOR_GUEST_POWEROFF, /* it will end: by the guest's wish */
 	MONITOR_GUEST_PANIC,
 	MONITOR_HOST_QUIT, /* it will end: by our quit, or by a signal from outside */
-	MONITOR_BROKEN,	   /* garbage or too much of it: drop the connection */
+	MONITOR_PAUSED,	   /* it stands still: the host's disk is full, or KVM failed */
+	MONITOR_RESUMED,
+	MONITOR_BROKEN, /* garbage or too much of it: drop the connection */
 };
 
 struct hv_driver {
@@ -103,6 +105,9 @@ struct hv_driver {
 	/* Ends it at once, disks flushed as far as the host knows them (quit); the caller waits on
 	 * the pidfd and kills when this failed. */
 	int (*quit)(int vm_dirfd, uint64_t timeout_ms, struct error *err);
+
+	/* Lets a guest that MONITOR_PAUSED told of try again (there is room on the disk now). */
+	int (*resume)(int vm_dirfd, struct error *err);
 
 	/* The loop's own connection: connects (non-blocking), then every chunk read goes to feed,
 	 * which returns one event at a time (call again with len 0 until MONITOR_NOTHING). */

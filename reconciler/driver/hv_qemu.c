@@ -18,18 +18,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PROBE_TIMEOUT_MS 10000
-#define KILL_WAIT_MS	 5000
-#define LOG_TAIL_BYTES	 2000
-#define LOG_QUOTE_BYTES	 500
+#define PROBE_TIMEOUT_MS  10000
+#define KILL_WAIT_MS	  5000
+#define RESUME_TIMEOUT_MS 2000
+#define LOG_TAIL_BYTES	  2000
+#define LOG_QUOTE_BYTES	  500
 
 /* --- probe --- */
 
 static int program_version(const char *program, const char *package, struct buf *ret,
 			   struct error *err)
 {
-	const char *const argv[] = {program, "--version", NULL};
-	struct proc_run run = {.argv = argv, .timeout_ms = PROBE_TIMEOUT_MS};
+	const char *const argv[] = { program, "--version", NULL };
+	struct proc_run run = { .argv = argv, .timeout_ms = PROBE_TIMEOUT_MS };
 	if (proc_check(&run, ret, err) == 0)
 		return 0;
 	if (err->sys == ENOENT)
@@ -88,8 +89,9 @@ bool qemu_forward_parse(const char *text, struct port_spec *ret, char room[16])
 	if (!scan_word(&text, "0123456789.", room, 16) || !scan_text(&text, ":") ||
 	    !scan_number(&text, 10, UINT16_MAX, &host) || inet_pton(AF_INET, room, &in) != 1)
 		return false;
-	*ret = (struct port_spec){
-		.address = room, .host = (uint16_t)host, .proto = udp ? PORT_UDP : PORT_TCP};
+	*ret = (struct port_spec){ .address = room,
+				   .host = (uint16_t)host,
+				   .proto = udp ? PORT_UDP : PORT_TCP };
 	return true;
 }
 
@@ -117,8 +119,8 @@ static int explain_end(int vm_dirfd, struct error *err)
 
 static int remove_sockets(int vm_dirfd, struct error *err)
 {
-	static const char *const names[] = {VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_CONSOLE,
-					    VM_FILE_PID};
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_CONSOLE,
+					     VM_FILE_PID };
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
 		if (fs_unlink(vm_dirfd, names[i], err) < 0)
 			return -1;
@@ -155,10 +157,10 @@ static int qemu_start(const struct vm_machine *machine, uint64_t timeout_ms, pid
 	if (remove_sockets(machine->dirfd, err) < 0)
 		return -1;
 	char **argv = qemu_argv(machine);
-	struct proc_detach detach = {.argv = (const char *const *)argv,
-				     .dirfd = machine->dirfd,
-				     .lock_name = VM_FILE_LOCK,
-				     .log_name = VM_FILE_LOG};
+	struct proc_detach detach = { .argv = (const char *const *)argv,
+				      .dirfd = machine->dirfd,
+				      .lock_name = VM_FILE_LOCK,
+				      .log_name = VM_FILE_LOG };
 	pid_t pid;
 	auto_close int pidfd = -1;
 	int started = proc_detach(&detach, &pid, &pidfd, err);
@@ -187,15 +189,24 @@ static int qemu_quit(int vm_dirfd, uint64_t timeout_ms, struct error *err)
 	return 0;
 }
 
+static int qemu_resume(int vm_dirfd, struct error *err)
+{
+	auto_qmp struct qmp qmp = QMP_INIT;
+	if (qmp_open(vm_dirfd, -1, RESUME_TIMEOUT_MS, &qmp, err) < 0)
+		return -1;
+	return qmp_command(&qmp, "cont", NULL, NULL, err);
+}
+
 const struct hv_driver hv_qemu = {
 	.name = "qemu",
-	.can = {.live_ports = true},
+	.can = { .live_ports = true },
 	.probe = qemu_probe,
 	.find = qemu_find,
 	.argv = qemu_argv,
 	.start = qemu_start,
 	.set_ports = qemu_set_ports,
 	.quit = qemu_quit,
+	.resume = qemu_resume,
 	.monitor_open = qmp_monitor_open,
 	.monitor_new = qmp_monitor_new,
 	.monitor_feed = qmp_monitor_feed,

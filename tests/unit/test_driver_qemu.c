@@ -65,18 +65,18 @@ static int world_new(void **state)
 	static char address[16], mac[18];
 	assert_int_equal(net_user_address("ab12", NULL, 0, address, &err), 0);
 	net_mac("ab12", mac);
-	w->list = (struct port_list){.at = w->ports};
-	w->machine = (struct vm_machine){.id = "ab12",
-					 .name = "web",
-					 .dir = w->dir,
-					 .dirfd = w->dirfd,
-					 .vcpus = 1,
-					 .memory = 64 * MIB,
-					 .kernel = w->kernel,
-					 .kernel_args = "",
-					 .mac = mac,
-					 .address = address,
-					 .ports = &w->list};
+	w->list = (struct port_list){ .at = w->ports };
+	w->machine = (struct vm_machine){ .id = "ab12",
+					  .name = "web",
+					  .dir = w->dir,
+					  .dirfd = w->dirfd,
+					  .vcpus = 1,
+					  .memory = 64 * MIB,
+					  .kernel = w->kernel,
+					  .kernel_args = "",
+					  .mac = mac,
+					  .address = address,
+					  .ports = &w->list };
 	w->pidfd = -1;
 	*state = w;
 	return 0;
@@ -102,7 +102,7 @@ static int world_free(void **state)
 
 static void start(struct world *w)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	uint64_t before = clock_monotonic_ms();
 	if (hv_qemu.start(&w->machine, START_MS, &w->pid, &w->pidfd, &err) < 0)
 		fail_msg("%s", err.text);
@@ -118,7 +118,7 @@ static void find(const struct world *w, struct hv_process_vec *found)
 static uint16_t free_port(void)
 {
 	auto_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in at = {.sin_family = AF_INET};
+	struct sockaddr_in at = { .sin_family = AF_INET };
 	socklen_t len = sizeof(at);
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
@@ -129,7 +129,7 @@ static uint16_t free_port(void)
 static int listen_on(uint16_t port)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
@@ -140,14 +140,14 @@ static int listen_on(uint16_t port)
 static bool answers(uint16_t port)
 {
 	auto_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	return connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
 }
 
 static struct port_spec tcp_port(uint16_t host, uint16_t guest)
 {
-	return (struct port_spec){.address = "127.0.0.1", .host = host, .guest = guest};
+	return (struct port_spec){ .address = "127.0.0.1", .host = host, .guest = guest };
 }
 
 /* Reads the monitor until the event, or fails after ten seconds. */
@@ -155,7 +155,7 @@ static void await_event(int fd, struct hv_monitor *monitor, enum monitor_event w
 {
 	for (;;) {
 		char data[4096];
-		struct pollfd wait = {.fd = fd, .events = POLLIN};
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
 		assert_int_equal(poll(&wait, 1, 10000), 1);
 		ssize_t len = recv(fd, data, sizeof(data), 0);
 		assert_true(len > 0);
@@ -176,7 +176,7 @@ static void a_started_vm_is_found_and_quits(void **state)
 	w->machine.memory = 96 * MIB;
 	w->machine.vcpus = 2;
 	start(w);
-	struct hv_process_vec found = {0};
+	struct hv_process_vec found = { 0 };
 	find(w, &found);
 	assert_int_equal(found.count, 1);
 	const struct hv_process *process = &found.at[0];
@@ -244,6 +244,30 @@ static void the_monitor_tells_of_resets_and_the_end(void **state)
 	assert_int_equal(proc_wait_gone(w->pidfd, 5000), 0);
 }
 
+static void a_stopped_guest_is_told_and_resumed(void **state)
+{
+	struct world *w = *state;
+	struct error err;
+	start(w);
+	{
+		auto_qmp struct qmp qmp = QMP_INIT;
+		assert_int_equal(qmp_open(w->dirfd, -1, 2000, &qmp, &err), 0);
+		assert_int_equal(qmp_command(&qmp, "stop", NULL, NULL, &err), 0);
+	}
+	int fd = hv_qemu.monitor_open(w->dirfd, &err);
+	struct hv_monitor *monitor = hv_qemu.monitor_new();
+	await_event(fd, monitor, MONITOR_READY);
+	await_event(fd, monitor, MONITOR_PAUSED);
+	hv_qemu.monitor_free(monitor);
+	close(fd);
+	assert_int_equal(hv_qemu.resume(w->dirfd, &err), 0);
+	auto_qmp struct qmp qmp = QMP_INIT;
+	auto_json cJSON *status = NULL;
+	assert_int_equal(qmp_open(w->dirfd, -1, 2000, &qmp, &err), 0);
+	assert_int_equal(qmp_command(&qmp, "query-status", NULL, &status, &err), 0);
+	assert_true(json_bool(status, "running", false));
+}
+
 static void a_taken_port_is_named_with_its_owner(void **state)
 {
 	struct world *w = *state;
@@ -279,13 +303,14 @@ static void a_start_that_fails_quotes_qemu(void **state)
 static void ports_change_while_it_runs(void **state)
 {
 	struct world *w = *state;
-	struct error err = {0};
+	struct error err = { 0 };
 	uint16_t a = free_port(), b = free_port(), taken = free_port();
-	struct port_spec first[] = {tcp_port(a, 80)};
-	struct port_spec second[] = {tcp_port(a, 81), tcp_port(b, 82)};
+	struct port_spec first[] = { tcp_port(a, 80) };
+	struct port_spec second[] = { tcp_port(a, 81), tcp_port(b, 82) };
 	second[1].proto = PORT_UDP;
-	struct port_spec third[] = {tcp_port(b, 90), tcp_port(taken, 91)};
-	const struct port_list none = {0}, one = {first, 1}, two = {second, 2}, three = {third, 2};
+	struct port_spec third[] = { tcp_port(b, 90), tcp_port(taken, 91) };
+	const struct port_list none = { 0 }, one = { first, 1 }, two = { second, 2 },
+			       three = { third, 2 };
 	start(w);
 	assert_false(answers(a));
 	if (hv_qemu.set_ports(w->dirfd, &none, &one, &err) < 0)
@@ -305,8 +330,8 @@ static void ports_change_while_it_runs(void **state)
 	assert_int_equal(hv_qemu.set_ports(w->dirfd, &two, &none, &err), 0);
 	assert_false(answers(a));
 	/* The way in stays. */
-	struct port_spec ssh = {.address = w->machine.address, .host = USER_SSH_PORT};
-	const struct port_list way_in = {&ssh, 1};
+	struct port_spec ssh = { .address = w->machine.address, .host = USER_SSH_PORT };
+	const struct port_list way_in = { &ssh, 1 };
 	assert_int_equal(net_user_ports_free(NULL, &way_in, &err), -1);
 	assert_non_null(strstr(err.text, "banger-web"));
 }
@@ -347,7 +372,7 @@ static void a_halted_guest_costs_nothing(void **state)
 {
 	struct world *w = *state;
 	start(w);
-	struct timespec second = {.tv_sec = 2};
+	struct timespec second = { .tv_sec = 2 };
 	nanosleep(&second, NULL); /* the firmware runs */
 	uint64_t before = cpu_ticks(w->pid);
 	nanosleep(&second, NULL);
@@ -366,7 +391,7 @@ static void the_console_arrives_at_its_socket(void **state)
 	assert_true(fd >= 0);
 	auto_buf struct buf text = BUF_INIT;
 	while (!strstr(text.data, "........")) {
-		struct pollfd wait = {.fd = fd, .events = POLLIN};
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
 		assert_int_equal(poll(&wait, 1, 10000), 1);
 		ssize_t len = read(fd, buf_grow(&text, 4096), 4096);
 		assert_true(len > 0);
@@ -399,6 +424,7 @@ int main(void)
 		IN_WORLD(a_started_vm_is_found_and_quits),
 		IN_WORLD(what_a_killed_process_leaves_is_no_obstacle),
 		IN_WORLD(the_monitor_tells_of_resets_and_the_end),
+		IN_WORLD(a_stopped_guest_is_told_and_resumed),
 		IN_WORLD(a_taken_port_is_named_with_its_owner),
 		IN_WORLD(a_start_that_fails_quotes_qemu),
 		IN_WORLD(ports_change_while_it_runs),

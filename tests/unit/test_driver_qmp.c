@@ -78,7 +78,8 @@ static void the_handshake_is_answered(void **state)
 	char sent[128];
 	assert_int_equal(push(f, GREETING), MONITOR_NOTHING);
 	ssize_t len = recv(f->theirs, sent, sizeof(sent), MSG_DONTWAIT);
-	assert_int_equal(len, strlen("{\"execute\":\"qmp_capabilities\"}\n"));
+	assert_int_equal(len, strlen("{\"execute\":\"qmp_capabilities\"}\n"
+				     "{\"execute\":\"query-status\"}\n"));
 	assert_int_equal(push(f, EVENT("RTC_CHANGE", "")), MONITOR_NOTHING);
 	assert_int_equal(push(f, DONE), MONITOR_READY);
 }
@@ -100,10 +101,11 @@ static void events_are_told_one_by_one(void **state)
 											    "\"powe"
 											    "roff"
 											    "\"")
-				     EVENT("SHUTDOWN", "\"guest\": true, \"reason\": "
-						       "\"guest-panic\"") EVENT(
-					     "SHUTDOWN",
-					     "\"guest\": true, \"reason\": \"guest-shutdown\"")
+				     EVENT("SHUTDOWN",
+					   "\"guest\": true, \"reason\": "
+					   "\"guest-panic\"") EVENT("SHUTDOWN",
+								    "\"guest\": true, \"reason\": "
+								    "\"guest-shutdown\"")
 					     EVENT("SHUTDOWN",
 						   "\"guest\": false, \"reason\": \"host-signal\"")
 						     EVENT("SHUTDOWN",
@@ -123,6 +125,39 @@ static void events_are_told_one_by_one(void **state)
 	assert_int_equal(more(f), MONITOR_HOST_QUIT);
 	assert_int_equal(more(f), MONITOR_GUEST_POWEROFF);
 	assert_int_equal(more(f), MONITOR_NOTHING);
+}
+
+static void a_guest_that_stands_still_is_told(void **state)
+{
+	struct feed *f = *state;
+	make_ready(f);
+	assert_int_equal(push(f, "{\"return\": {\"status\": \"running\", \"running\": true}}\n"),
+			 MONITOR_NOTHING);
+	assert_int_equal(push(f, EVENT("BLOCK_IO_ERROR", "\"nospace\": true") EVENT("STOP", "")
+					 EVENT("RESUME", "")),
+			 MONITOR_PAUSED);
+	assert_int_equal(more(f), MONITOR_RESUMED);
+	/* Since before we came. */
+	assert_int_equal(push(f, "{\"return\": {\"status\": \"io-error\", \"running\": false}}\n"),
+			 MONITOR_PAUSED);
+}
+
+#define RESET_AT(s, us)                                                                            \
+	"{\"timestamp\": {\"seconds\": " #s ", \"microseconds\": " #us                             \
+	"}, \"event\": \"RESET\", \"data\": {\"guest\": true}}\n"
+
+/* SeaBIOS resets the machine several times more. */
+static void one_reboot_is_told_once(void **state)
+{
+	struct feed *f = *state;
+	make_ready(f);
+	assert_int_equal(push(f, RESET_AT(100, 844961)), MONITOR_GUEST_RESET);
+	assert_int_equal(push(f, RESET_AT(100, 889491)), MONITOR_NOTHING);
+	assert_int_equal(push(f, RESET_AT(101, 129611)), MONITOR_NOTHING);
+	assert_int_equal(push(f, RESET_AT(103, 0)), MONITOR_GUEST_RESET);
+	assert_int_equal(push(f, RESET_AT(50, 0)), MONITOR_GUEST_RESET); /* the clock was set */
+	assert_int_equal(push(f, RESET_AT(-1, -1)), MONITOR_GUEST_RESET);
+	assert_int_equal(push(f, RESET_AT(9007199254740992, 0)), MONITOR_GUEST_RESET);
 }
 
 static void any_split_gives_the_same(void **state)
@@ -230,7 +265,7 @@ static void send_text(int fd, const char *text, size_t len, bool byte_by_byte)
 static void *serve(void *data)
 {
 	struct script *s = data;
-	struct pollfd wait = {.fd = s->listener, .events = POLLIN};
+	struct pollfd wait = { .fd = s->listener, .events = POLLIN };
 	poll(&wait, 1, 5000);
 	auto_close int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
@@ -281,8 +316,8 @@ static void script_end(struct script *s)
 static void commands_are_answered_past_events(void **state)
 {
 	(void)state;
-	struct script s = {.byte_by_byte = true};
-	struct error err = {0};
+	struct script s = { .byte_by_byte = true };
+	struct error err = { 0 };
 	script_start(&s, GREETING,
 		     DONE "{\"event\": \"RESET\"}\n{\"return\": \"two\\r\\nlines\"}\n"
 			  "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not now\"}}\n"
@@ -305,8 +340,8 @@ static void commands_are_answered_past_events(void **state)
 
 static void expect_open_fails(const char *greeting, const char *answers, enum error_code code)
 {
-	struct script s = {0};
-	struct error err = {0};
+	struct script s = { 0 };
+	struct error err = { 0 };
 	script_start(&s, greeting, answers);
 	{
 		auto_qmp struct qmp qmp = QMP_INIT;
@@ -369,6 +404,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FED(the_handshake_is_answered),
 		FED(events_are_told_one_by_one),
+		FED(a_guest_that_stands_still_is_told),
+		FED(one_reboot_is_told_once),
 		cmocka_unit_test(any_split_gives_the_same),
 		cmocka_unit_test(garbage_breaks_it_for_good),
 		FED(odd_shapes_are_not_trusted),
