@@ -71,9 +71,12 @@ static void add_kernel(struct arg_vec *args, const struct vm_machine *m)
 	add(args, "-kernel", m->kernel);
 	add(args, "-initrd", VM_FILE_INITRD);
 	const char *user = m->kernel_args ? m->kernel_args : "";
-	/* panic=-1: reset at once when pvpanic's driver is not there to tell of the panic. */
+	/* panic=-1: reset at once when pvpanic's driver is not there to tell of the panic. The self
+	 * tests of ciphers take 0.3 of a boot's 2.7 s of CPU time under TCG (measured; nothing else
+	 * that is harmless made a difference). */
 	add_taken(args, "-append",
-		  xasprintf("console=ttyS0 quiet panic=-1%s%s", *user ? " " : "", user));
+		  xasprintf("console=ttyS0 quiet panic=-1 cryptomgr.notests%s%s", *user ? " " : "",
+			    user));
 }
 
 /* Both disks: the guest finds them by serial; its flushes reach the host's disk (cache
@@ -102,10 +105,10 @@ static void add_network(struct arg_vec *args, const struct vm_machine *m)
 {
 	auto_buf struct buf net = BUF_INIT;
 	buf_addf(&net, "user,id=" QEMU_NETDEV ",ipv6=off,restrict=%s", m->nat ? "off" : "on");
-	struct port_spec ssh = {.address = m->address,
-				.host = USER_SSH_PORT,
-				.guest = QEMU_SSH_GUEST_PORT,
-				.proto = PORT_TCP};
+	struct port_spec ssh = { .address = m->address,
+				 .host = USER_SSH_PORT,
+				 .guest = QEMU_SSH_GUEST_PORT,
+				 .proto = PORT_TCP };
 	buf_add(&net, ",hostfwd=");
 	qemu_forward_text(&net, &ssh, true);
 	for (size_t i = 0; m->ports && i < m->ports->count; i++) {
@@ -139,7 +142,7 @@ static void add_channels(struct arg_vec *args)
 
 char **qemu_argv(const struct vm_machine *machine)
 {
-	struct arg_vec args = {0};
+	struct arg_vec args = { 0 };
 	arg_vec_push(&args, xstrdup(QEMU_PROGRAM));
 	add_identity(&args, machine);
 	add_machine(&args, machine);
