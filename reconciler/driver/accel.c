@@ -57,7 +57,7 @@ static const unsigned char guest_code[] = {
 
 static struct kvm_result failed_at(enum kvm_step step)
 {
-	return (struct kvm_result){.step = step, .code = errno};
+	return (struct kvm_result){ .step = step, .code = errno };
 }
 
 static int give_memory(int vm)
@@ -66,9 +66,9 @@ static int give_memory(int vm)
 	if (page == MAP_FAILED)
 		return -1;
 	memcpy(page, guest_code, sizeof(guest_code));
-	struct kvm_userspace_memory_region region = {.guest_phys_addr = GUEST_ADDRESS,
-						     .memory_size = 4096,
-						     .userspace_addr = (uintptr_t)page};
+	struct kvm_userspace_memory_region region = { .guest_phys_addr = GUEST_ADDRESS,
+						      .memory_size = 4096,
+						      .userspace_addr = (uintptr_t)page };
 	/* Processors without "unrestricted guest" need a place for their helper structures. */
 	uint64_t identity_map = 0xfffbc000;
 	ioctl(vm, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
@@ -83,7 +83,7 @@ static int point_vcpu(int vcpu)
 		return -1;
 	sregs.cs.base = 0;
 	sregs.cs.selector = 0;
-	struct kvm_regs regs = {.rip = GUEST_ADDRESS, .rflags = 2};
+	struct kvm_regs regs = { .rip = GUEST_ADDRESS, .rflags = 2 };
 	return ioctl(vcpu, KVM_SET_SREGS, &sregs) < 0 ? -1 : ioctl(vcpu, KVM_SET_REGS, &regs);
 }
 
@@ -116,15 +116,15 @@ static struct kvm_result time_guest(int kvm)
 	if (done < 0)
 		return failed_at(KVM_RUNS);
 	if (run->exit_reason != KVM_EXIT_HLT)
-		return (struct kvm_result){.step = KVM_EXITS, .code = (int)run->exit_reason};
-	return (struct kvm_result){.step = KVM_FINE, .us = us};
+		return (struct kvm_result){ .step = KVM_EXITS, .code = (int)run->exit_reason };
+	return (struct kvm_result){ .step = KVM_FINE, .us = us };
 }
 
 /* --- the parent --- */
 
 static bool read_result(int fd, struct kvm_result *ret)
 {
-	struct pollfd wait = {.fd = fd, .events = POLLIN};
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
 	uint64_t deadline = now_us() + DEADLINE_MS * 1000;
 	for (;;) {
 		uint64_t now = now_us();
@@ -160,10 +160,10 @@ static int try_guest(int kvm, struct kvm_result *ret, struct error *err)
 
 static bool judge(const struct kvm_result *result, struct buf *detail)
 {
-	static const char *const steps[] = {[KVM_OPEN] = "open",
-					    [KVM_MEMORY] = "make a VM",
-					    [KVM_VCPU] = "make a CPU",
-					    [KVM_RUNS] = "run a guest"};
+	static const char *const steps[] = { [KVM_OPEN] = "open",
+					     [KVM_MEMORY] = "make a VM",
+					     [KVM_VCPU] = "make a CPU",
+					     [KVM_RUNS] = "run a guest" };
 	if (result->step == KVM_FINE) {
 		bool fast = result->us < FAST_ENOUGH_US;
 		buf_addf(detail, "a guest's loop of %d took %" PRIu64 ".%" PRIu64 " ms%s",
@@ -181,7 +181,7 @@ static bool judge(const struct kvm_result *result, struct buf *detail)
 
 static int measure(int kvm, enum accel *ret, struct buf *detail, struct error *err)
 {
-	struct kvm_result result = {0};
+	struct kvm_result result = { 0 };
 	int failed = try_guest(kvm, &result, err);
 	if (failed < 0)
 		return -1;

@@ -62,9 +62,9 @@ static int make_overlay(int vm_dirfd, const char *dir, const struct disk_image *
 	if (!base)
 		return error_sys(err, "cannot open image '%s'", image->base);
 	auto_free char *size = xasprintf("%" PRIu64, image->size_bytes);
-	const char *const argv[] = {"qemu-img", "create", "-q",	 "-f", "qcow2", "-b",
-				    base,	"-F",	  "raw", tmp,  size,	NULL};
-	struct proc_run run = {.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS};
+	const char *const argv[] = { "qemu-img", "create", "-q",  "-f", "qcow2", "-b",
+				     base,	 "-F",	   "raw", tmp,	size,	 NULL };
+	struct proc_run run = { .argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS };
 	if (proc_check(&run, NULL, err) == 0)
 		return disk_finish(vm_dirfd, VM_FILE_ROOT_OVERLAY, err);
 	unlinkat(vm_dirfd, tmp, 0);
@@ -122,9 +122,9 @@ int disk_root_grow(int vm_dirfd, const char *dir, uint64_t size_bytes, struct er
 	if (size >= size_bytes)
 		return 0;
 	auto_free char *text = xasprintf("%" PRIu64, size_bytes);
-	const char *const argv[] = {"qemu-img",		  "resize", "-q", "-f", "qcow2",
-				    VM_FILE_ROOT_OVERLAY, text,	    NULL};
-	struct proc_run run = {.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS};
+	const char *const argv[] = { "qemu-img",	   "resize", "-q", "-f", "qcow2",
+				     VM_FILE_ROOT_OVERLAY, text,     NULL };
+	struct proc_run run = { .argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS };
 	if (proc_check(&run, NULL, err) < 0)
 		return error_wrap(err, "cannot grow disk '%s'", VM_FILE_ROOT_OVERLAY);
 	return 0;

@@ -19,7 +19,7 @@ static const char tmp_name[] = VM_FILE_WORK_DISK DISK_TMP;
 /* Ordinary users of Debian have no sbin in their PATH. */
 static const char *mke2fs_program(void)
 {
-	static const char *const places[] = {"/usr/sbin/mke2fs", "/sbin/mke2fs"};
+	static const char *const places[] = { "/usr/sbin/mke2fs", "/sbin/mke2fs" };
 	for (size_t i = 0; i < ARRAY_COUNT(places); i++)
 		if (access(places[i], X_OK) == 0)
 			return places[i];
@@ -43,7 +43,7 @@ static int make_ext4(const char *dir, struct error *err)
 		tmp_name,
 		NULL,
 	};
-	struct proc_run run = {.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS};
+	struct proc_run run = { .argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS };
 	if (proc_check(&run, NULL, err) == 0)
 		return 0;
 	if (err->sys == ENOENT)

@@ -70,7 +70,7 @@ static bool parse_row(const char *line, const struct port_spec *port, uint32_t w
 	    !skip_column(&line) || !scan_blanks(&line) ||
 	    !scan_number(&line, 10, UINT64_MAX, &inode) || !inode)
 		return false;
-	*ret = (struct owner){.inode = inode, .uid = (uid_t)uid};
+	*ret = (struct owner){ .inode = inode, .uid = (uid_t)uid };
 	return true;
 }
 
@@ -137,7 +137,7 @@ char *net_port_owner(int proc_dirfd, int net_dirfd, const struct port_spec *port
 	if (!find_in_table(net_dirfd, tcp ? "tcp" : "udp", port, &owner) &&
 	    !find_in_table(net_dirfd, tcp ? "tcp6" : "udp6", port, &owner))
 		return NULL;
-	struct holder holder = {.proc_dirfd = proc_dirfd};
+	struct holder holder = { .proc_dirfd = proc_dirfd };
 	snprintf(holder.link, sizeof(holder.link), "socket:[%" PRIu64 "]", owner.inode);
 	int pid = proc_each(proc_dirfd, holds, &holder);
 	if (pid > 0)

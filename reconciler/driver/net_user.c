@@ -28,7 +28,7 @@ const char *net_port_text(const struct port_spec *port, char text[NET_PORT_TEXT]
 
 static int bind_probe(const struct port_spec *port, struct error *err)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port->host)};
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port->host) };
 	if (inet_pton(AF_INET, port->address, &to.sin_addr) != 1) {
 		error_set(err, ERROR_INVALID, "'%s' is no IPv4 address", port->address);
 		return -1;
@@ -86,7 +86,7 @@ static bool is_taken(const char *address, const char *const *taken, size_t count
 /* false: looks like a network's own or broadcast address, which confuses people and tools. */
 static bool address_at(uint32_t offset, char ret[16])
 {
-	struct in_addr in = {.s_addr = htonl(ADDRESS_BASE + offset)};
+	struct in_addr in = { .s_addr = htonl(ADDRESS_BASE + offset) };
 	inet_ntop(AF_INET, &in, ret, 16);
 	return (offset & 0xff) != 0 && (offset & 0xff) != 0xff;
 }
@@ -99,14 +99,14 @@ int net_user_address(const char *id, const char *const *taken, size_t count, cha
 	for (unsigned i = 0; i < ADDRESS_TRIES; i++, at = (at + ADDRESS_STRIDE) & mask) {
 		if (!address_at(at, ret) || is_taken(ret, taken, count))
 			continue;
-		struct port_spec ssh = {.address = ret, .host = USER_SSH_PORT, .proto = PORT_TCP};
+		struct port_spec ssh = { .address = ret, .host = USER_SSH_PORT, .proto = PORT_TCP };
 		if (bind_probe(&ssh, err) == 0)
 			return 0;
 		if (err->sys != EADDRINUSE)
 			return error_wrap(err, "cannot use the loopback address %s", ret);
 	}
 	/* Every one of them: somebody listens on 0.0.0.0. */
-	struct port_spec any = {.address = ret, .host = USER_SSH_PORT, .proto = PORT_TCP};
+	struct port_spec any = { .address = ret, .host = USER_SSH_PORT, .proto = PORT_TCP };
 	return net_port_busy(&any, err);
 }
 
@@ -136,7 +136,7 @@ static int check_port(const struct port_list *ports, size_t index, const struct 
 
 int net_user_ports_free(const char *address, const struct port_list *ports, struct error *err)
 {
-	struct port_spec ssh = {.address = address, .host = USER_SSH_PORT, .proto = PORT_TCP};
+	struct port_spec ssh = { .address = address, .host = USER_SSH_PORT, .proto = PORT_TCP };
 	if (address && net_port_free(&ssh, err) < 0)
 		return -1;
 	for (size_t i = 0; ports && i < ports->count; i++)

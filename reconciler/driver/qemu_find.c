@@ -124,7 +124,7 @@ bool qemu_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
 {
 	const char *at = cmdline, *end = cmdline + len, *option, *value;
 	bool ours = false;
-	*ret = (struct hv_process){.pidfd = -1};
+	*ret = (struct hv_process){ .pidfd = -1 };
 	next_argument(&at, end); /* the program */
 	while ((option = next_argument(&at, end))) {
 		if (takes_no_value(option))
@@ -229,11 +229,11 @@ static int by_id(const void *a, const void *b)
 int qemu_find_in(int proc_dirfd, const char *state_vms_dir, struct hv_process_vec *ret,
 		 struct error *err)
 {
-	struct scan scan = {.proc_dirfd = proc_dirfd,
-			    .state = {.given = state_vms_dir},
-			    .found = ret,
-			    .cmdline = BUF_INIT,
-			    .vms_dir = BUF_INIT};
+	struct scan scan = { .proc_dirfd = proc_dirfd,
+			     .state = { .given = state_vms_dir },
+			     .found = ret,
+			     .cmdline = BUF_INIT,
+			     .vms_dir = BUF_INIT };
 	if (stat("/", &scan.root) < 0)
 		return error_sys(err, "cannot look at '/'");
 	struct stat st;

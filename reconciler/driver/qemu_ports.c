@@ -43,17 +43,19 @@ static bool rules_have(const struct rule_vec *rules, const struct rule *rule)
 
 static struct port_spec rule_port(const struct rule *rule)
 {
-	return (struct port_spec){.address = rule->address,
-				  .host = rule->host,
-				  .guest = rule->guest,
-				  .proto = rule->proto};
+	return (struct port_spec){ .address = rule->address,
+				   .host = rule->host,
+				   .guest = rule->guest,
+				   .proto = rule->proto };
 }
 
 static int rules_from_list(const struct port_list *ports, struct rule_vec *ret, struct error *err)
 {
 	for (size_t i = 0; ports && i < ports->count; i++) {
 		const struct port_spec *port = &ports->at[i];
-		struct rule rule = {.host = port->host, .guest = port->guest, .proto = port->proto};
+		struct rule rule = { .host = port->host,
+				     .guest = port->guest,
+				     .proto = port->proto };
 		struct in_addr in;
 		if (inet_pton(AF_INET, port->address, &in) != 1 ||
 		    !str_copy(rule.address, sizeof(rule.address), port->address))
@@ -79,7 +81,7 @@ static bool parse_rule(const char *line, struct rule *ret)
 	static const char dotted[] = "0123456789.";
 	char guest_address[16];
 	uint64_t fd, host, guest;
-	*ret = (struct rule){.proto = PORT_TCP};
+	*ret = (struct rule){ .proto = PORT_TCP };
 	scan_blanks(&line);
 	if (scan_text(&line, "UDP"))
 		ret->proto = PORT_UDP;
@@ -164,7 +166,7 @@ int qemu_set_ports(int vm_dirfd, const struct port_list *from, const struct port
 		   struct error *err)
 {
 	(void)from; /* QEMU knows better */
-	auto_rules struct rule_vec want = {0}, have = {0}, now = {0};
+	auto_rules struct rule_vec want = { 0 }, have = { 0 }, now = { 0 };
 	auto_qmp struct qmp qmp = QMP_INIT;
 	if (rules_from_list(to, &want, err) < 0 ||
 	    qmp_open(vm_dirfd, -1, MONITOR_WAIT_MS, &qmp, err) < 0 ||

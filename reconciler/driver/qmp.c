@@ -30,8 +30,8 @@ static int pause_for(const struct qmp *qmp, uint64_t ms, struct error *err)
 {
 	if (qmp->pidfd >= 0)
 		return proc_wait_gone(qmp->pidfd, ms) == 0 ? process_ended(err) : 0;
-	struct timespec pause = {.tv_sec = (time_t)(ms / 1000),
-				 .tv_nsec = (long)(ms % 1000 * 1000000)};
+	struct timespec pause = { .tv_sec = (time_t)(ms / 1000),
+				  .tv_nsec = (long)(ms % 1000 * 1000000) };
 	nanosleep(&pause, NULL);
 	return 0;
 }
@@ -55,8 +55,8 @@ static int connect_monitor(struct qmp *qmp, int vm_dirfd, struct error *err)
 
 static int wait_readable(const struct qmp *qmp, struct error *err)
 {
-	struct pollfd fds[2] = {{.fd = qmp->fd, .events = POLLIN},
-				{.fd = qmp->pidfd, .events = POLLIN}};
+	struct pollfd fds[2] = { { .fd = qmp->fd, .events = POLLIN },
+				 { .fd = qmp->pidfd, .events = POLLIN } };
 	for (;;) {
 		int got = poll(fds, 2, (int)left_ms(qmp));
 		if (got < 0 && errno == EINTR)

@@ -31,7 +31,7 @@ static int teardown(void **state)
 
 static enum accel choose(struct buf *detail)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	enum accel accel;
 	buf_reset(detail);
 	if (accel_choose(root, &accel, detail, &err) < 0)

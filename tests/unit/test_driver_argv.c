@@ -15,17 +15,17 @@
 
 static struct vm_machine machine(void)
 {
-	return (struct vm_machine){.id = "ab12",
-				   .name = "web",
-				   .dir = "/state/vms/ab12",
-				   .dirfd = -1,
-				   .vcpus = 2,
-				   .memory = 128 * MIB,
-				   .kernel = "/state/kernels/k/vmlinux",
-				   .kernel_args = "",
-				   .root_is_qcow2 = true,
-				   .mac = "52:54:00:01:02:03",
-				   .address = "127.64.1.2"};
+	return (struct vm_machine){ .id = "ab12",
+				    .name = "web",
+				    .dir = "/state/vms/ab12",
+				    .dirfd = -1,
+				    .vcpus = 2,
+				    .memory = 128 * MIB,
+				    .kernel = "/state/kernels/k/vmlinux",
+				    .kernel_args = "",
+				    .root_is_qcow2 = true,
+				    .mac = "52:54:00:01:02:03",
+				    .address = "127.64.1.2" };
 }
 
 /* One option a line, as people read it. */
@@ -40,7 +40,7 @@ static void print_argv(const struct vm_machine *vm, struct buf *ret)
 
 static void compare(const struct vm_machine *vm, const char *path)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_buf struct buf got = BUF_INIT, want = BUF_INIT;
 	print_argv(vm, &got);
 	if (getenv("UPDATE"))
@@ -62,10 +62,10 @@ static void everything_under_kvm(void **state)
 	(void)state;
 	struct vm_machine vm = machine();
 	struct port_spec ports[] = {
-		{.address = "127.0.0.1", .host = 8080, .guest = 80},
-		{.address = "0.0.0.0", .host = 5353, .guest = 53, .proto = PORT_UDP},
+		{ .address = "127.0.0.1", .host = 8080, .guest = 80 },
+		{ .address = "0.0.0.0", .host = 5353, .guest = 53, .proto = PORT_UDP },
 	};
-	struct port_list list = {ports, 2};
+	struct port_list list = { ports, 2 };
 	vm.accel = ACCEL_KVM;
 	vm.nat = true;
 	vm.ports = &list;

@@ -37,7 +37,7 @@ static int world_new(void **state)
 	auto_close int base = open(w->base, O_RDWR | O_CREAT | O_CLOEXEC, 0400);
 	assert_int_equal(ftruncate(base, 8 << 20), 0);
 	assert_int_equal(pwrite(base, "the image", 9, 65536), 9);
-	w->image = (struct disk_image){.base = w->base, .size_bytes = 64 * MIB};
+	w->image = (struct disk_image){ .base = w->base, .size_bytes = 64 * MIB };
 	*state = w;
 	return 0;
 }
@@ -65,8 +65,8 @@ static size_t count_files(const struct world *w)
 
 static void program_ok(const char *const *argv, const char *cwd)
 {
-	struct error err = {0};
-	struct proc_run run = {.argv = argv, .cwd = cwd, .timeout_ms = 60000};
+	struct error err = { 0 };
+	struct proc_run run = { .argv = argv, .cwd = cwd, .timeout_ms = 60000 };
 	if (proc_check(&run, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 }
@@ -74,7 +74,7 @@ static void program_ok(const char *const *argv, const char *cwd)
 static void the_system_disk_covers_its_image(void **state)
 {
 	struct world *w = *state;
-	struct error err = {0};
+	struct error err = { 0 };
 	uint64_t size;
 	bool qcow2;
 	assert_int_equal(disk_root_stat(w->dirfd, &size, &qcow2, &err), 0);
@@ -88,9 +88,9 @@ static void the_system_disk_covers_its_image(void **state)
 	assert_int_equal(size, 64 * MIB);
 	assert_int_equal(count_files(w), 1);
 	const char *file = qcow2 ? VM_FILE_ROOT_OVERLAY : VM_FILE_ROOT_DISK;
-	const char *const compare[] = {"qemu-img", "compare", "-f", qcow2 ? "qcow2" : "raw",
-				       "-F",	   "raw",     file, w->base,
-				       NULL};
+	const char *const compare[] = { "qemu-img", "compare", "-f", qcow2 ? "qcow2" : "raw",
+					"-F",	    "raw",     file, w->base,
+					NULL };
 	program_ok(compare, w->dir); /* longer, but with zeroes */
 	struct stat st;
 	assert_int_equal(fstatat(w->dirfd, file, &st, 0), 0);
@@ -117,7 +117,7 @@ static void a_disk_that_exists_is_left_alone(void **state)
 static void system_disks_grow_and_never_shrink(void **state)
 {
 	struct world *w = *state;
-	struct error err = {0};
+	struct error err = { 0 };
 	uint64_t size;
 	bool qcow2;
 	assert_int_equal(disk_root_grow(w->dirfd, w->dir, MIB, &err), -1); /* there is none */
@@ -198,7 +198,7 @@ static void a_damaged_overlay_is_an_error(void **state)
 static void the_work_disk_is_a_sparse_ext4(void **state)
 {
 	struct world *w = *state;
-	struct error err = {0};
+	struct error err = { 0 };
 	uint64_t size;
 	assert_int_equal(disk_work_stat(w->dirfd, &size, &err), 0);
 	assert_int_equal(size, 0);
@@ -211,7 +211,7 @@ static void the_work_disk_is_a_sparse_ext4(void **state)
 	print_message("8 GiB ext4 in %u ms, %u KiB\n", (unsigned)took,
 		      (unsigned)(st.st_blocks / 2));
 	assert_true(st.st_blocks / 2 < 8192);
-	const char *const check[] = {"/usr/sbin/e2fsck", "-f", "-n", VM_FILE_WORK_DISK, NULL};
+	const char *const check[] = { "/usr/sbin/e2fsck", "-f", "-n", VM_FILE_WORK_DISK, NULL };
 	program_ok(check, w->dir);
 	assert_int_equal(disk_work_create(w->dirfd, w->dir, 16 * GIB, &err), 0);
 	assert_int_equal(disk_work_stat(w->dirfd, &size, &err), 0);

@@ -75,14 +75,14 @@ static int world_free(void **state)
 static char **argv_for(const char *vms, const char *id)
 {
 	auto_free char *dir = xasprintf("%s/%s", vms, id);
-	struct vm_machine vm = {.id = id,
-				.name = "web",
-				.dir = dir,
-				.vcpus = 3,
-				.memory = 1 << 27,
-				.kernel = "/k",
-				.mac = "52:54:00:00:00:00",
-				.address = "127.64.0.1"};
+	struct vm_machine vm = { .id = id,
+				 .name = "web",
+				 .dir = dir,
+				 .vcpus = 3,
+				 .memory = 1 << 27,
+				 .kernel = "/k",
+				 .mac = "52:54:00:00:00:00",
+				 .address = "127.64.0.1" };
 	return hv_qemu.argv(&vm);
 }
 
@@ -102,7 +102,7 @@ static pid_t run(struct world *w, const char *program, const char *vms, const ch
 	auto_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_buf struct buf cmdline = BUF_INIT;
 	for (int i = 0; i < 5000; i++) {
-		struct timespec pause = {.tv_nsec = 1000000};
+		struct timespec pause = { .tv_nsec = 1000000 };
 		buf_reset(&cmdline);
 		if (proc_cmdline(proc, pid, &cmdline) == 0 && !strcmp(cmdline.data, QEMU_PROGRAM))
 			break;
@@ -114,7 +114,7 @@ static pid_t run(struct world *w, const char *program, const char *vms, const ch
 static size_t find_count(const char *vms)
 {
 	struct error err;
-	struct hv_process_vec found = {0};
+	struct hv_process_vec found = { 0 };
 	assert_int_equal(hv_qemu.find(vms, &found, &err), 0);
 	size_t count = found.count;
 	hv_processes_clear(&found);
@@ -127,7 +127,7 @@ static void ours_are_found_by_any_name_of_their_directory(void **state)
 	struct error err;
 	pid_t second = run(w, w->program, w->vms, "bb22");
 	pid_t first = run(w, w->program, w->vms, "aa11");
-	struct hv_process_vec found = {0};
+	struct hv_process_vec found = { 0 };
 	assert_int_equal(hv_qemu.find(w->vms, &found, &err), 0);
 	assert_int_equal(found.count, 2);
 	assert_string_equal(found.at[0].id, "aa11");
@@ -224,7 +224,7 @@ static void fake_process(struct world *w, pid_t pid)
 static size_t fake_count(struct world *w, uint64_t *ret_ticks)
 {
 	struct error err;
-	struct hv_process_vec found = {0};
+	struct hv_process_vec found = { 0 };
 	assert_int_equal(qemu_find_in(w->proc_dirfd, w->vms, &found, &err), 0);
 	size_t count = found.count;
 	if (count)
@@ -267,7 +267,7 @@ static void an_unreadable_proc_is_an_error_not_nothing(void **state)
 {
 	struct world *w = *state;
 	struct error err;
-	struct hv_process_vec found = {0};
+	struct hv_process_vec found = { 0 };
 	auto_close int file = open(w->program, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(qemu_find_in(file, w->vms, &found, &err), -1);
 	assert_int_equal(err.code, ERROR_SYSTEM);

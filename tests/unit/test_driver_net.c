@@ -22,8 +22,8 @@ static int socket_on(int family, int type, const char *address, uint16_t port, b
 	assert_true(fd >= 0);
 	if (reuse)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	struct sockaddr *at = family == AF_INET ? (struct sockaddr *)&in : (struct sockaddr *)&in6;
 	socklen_t len = family == AF_INET ? sizeof(in) : sizeof(in6);
 	inet_pton(family, address, family == AF_INET ? (void *)&in.sin_addr : &in6.sin6_addr);
@@ -40,12 +40,12 @@ static int socket_on(int family, int type, const char *address, uint16_t port, b
 
 static struct port_spec port_at(const char *address, uint16_t host, enum port_proto proto)
 {
-	return (struct port_spec){.address = address, .host = host, .guest = 1, .proto = proto};
+	return (struct port_spec){ .address = address, .host = host, .guest = 1, .proto = proto };
 }
 
 static void assert_taken_by_us(const struct port_spec *port)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	assert_int_equal(net_port_free(port, &err), -1);
 	assert_int_equal(err.code, ERROR_BUSY);
 	auto_free char *us = xasprintf("is taken by test_driver_net (pid %d)", (int)getpid());
@@ -112,7 +112,7 @@ static void a_connection_in_time_wait_is_no_obstacle(void **state)
 	uint16_t number, ignored;
 	int listener = socket_on(AF_INET, SOCK_STREAM, "127.0.0.1", 0, true, &number);
 	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(number)};
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(number) };
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	assert_int_equal(connect(client, (struct sockaddr *)&at, sizeof(at)), 0);
 	int served = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -166,16 +166,16 @@ static void the_list_must_not_overlap_itself(void **state)
 	struct error err;
 	uint16_t number;
 	close(socket_on(AF_INET, SOCK_STREAM, "127.0.0.1", 0, true, &number));
-	struct port_spec ports[] = {port_at("127.0.0.1", number, PORT_TCP),
-				    port_at("127.0.0.1", number, PORT_UDP),
-				    port_at("0.0.0.0", number, PORT_TCP)};
-	struct port_list list = {ports, 2};
+	struct port_spec ports[] = { port_at("127.0.0.1", number, PORT_TCP),
+				     port_at("127.0.0.1", number, PORT_UDP),
+				     port_at("0.0.0.0", number, PORT_TCP) };
+	struct port_list list = { ports, 2 };
 	assert_int_equal(net_user_ports_free("127.64.9.9", &list, &err), 0);
 	list.count = 3;
 	assert_int_equal(net_user_ports_free("127.64.9.9", &list, &err), -1);
 	assert_int_equal(err.code, ERROR_INVALID);
-	struct port_spec ssh[] = {port_at("0.0.0.0", USER_SSH_PORT, PORT_TCP)};
-	list = (struct port_list){ssh, 1};
+	struct port_spec ssh[] = { port_at("0.0.0.0", USER_SSH_PORT, PORT_TCP) };
+	list = (struct port_list){ ssh, 1 };
 	assert_int_equal(net_user_ports_free("127.64.9.9", &list, &err), -1);
 	assert_non_null(strstr(err.text, "for SSH"));
 }
@@ -191,7 +191,7 @@ static void addresses_are_stable_and_avoid_the_taken(void **state)
 	struct in_addr in;
 	assert_int_equal(inet_pton(AF_INET, first, &in), 1);
 	assert_int_equal(ntohl(in.s_addr) >> 22, 0x7f400000u >> 22);
-	const char *taken[] = {first};
+	const char *taken[] = { first };
 	assert_int_equal(net_user_address("ab12", taken, 1, second, &err), 0);
 	assert_string_not_equal(first, second);
 	/* Another user's VM has it. */
