@@ -153,19 +153,21 @@ static struct port_spec tcp_port(uint16_t host, uint16_t guest)
 /* Reads the monitor until the event, or fails after ten seconds. */
 static void await_event(int fd, struct hv_monitor *monitor, enum monitor_event wanted)
 {
+	char data[4096];
+	size_t len = 0; /* first what came together with the last event */
 	for (;;) {
-		char data[4096];
+		enum monitor_event event = hv_qemu.monitor_feed(monitor, fd, data, len);
+		len = 0;
+		if (event == wanted)
+			return;
+		assert_int_not_equal(event, MONITOR_BROKEN);
+		if (event != MONITOR_NOTHING)
+			continue;
 		struct pollfd wait = { .fd = fd, .events = POLLIN };
 		assert_int_equal(poll(&wait, 1, 10000), 1);
-		ssize_t len = recv(fd, data, sizeof(data), 0);
-		assert_true(len > 0);
-		enum monitor_event event = hv_qemu.monitor_feed(monitor, fd, data, (size_t)len);
-		for (; event != MONITOR_NOTHING;
-		     event = hv_qemu.monitor_feed(monitor, fd, NULL, 0)) {
-			if (event == wanted)
-				return;
-			assert_int_not_equal(event, MONITOR_BROKEN);
-		}
+		ssize_t got = recv(fd, data, sizeof(data), 0);
+		assert_true(got > 0);
+		len = (size_t)got;
 	}
 }
 
