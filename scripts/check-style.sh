@@ -24,9 +24,11 @@ deny 'typedef struct' "structs are called structs"
 deny "$word(exit|_exit|abort) *\(" "a library returns an error" '^(reconciler/(base/(mem|failpoint)|sys/|cli/|daemon/main|driver/accel)|agent/)'
 
 # Descriptors do not leak into hypervisors.
+fds=$(mktemp)
+trap 'rm -f "$fds"' EXIT
 # shellcheck disable=SC2086
 grep -nE "$word(open|openat|socket|accept4|pipe2|dup3|epoll_create1|inotify_init1|eventfd|signalfd|timerfd_create|memfd_create) *\(" $sources |
-	grep -vE 'CLOEXEC|^[^:]*:[0-9]+: *(\*|/\*)|#define|close-on-exec-not' > build/.style-fds || :
+	grep -vE 'CLOEXEC|^[^:]*:[0-9]+: *(\*|/\*)|#define|close-on-exec-not' > "$fds" || :
 while IFS=: read -r file line rest; do
 	# The flag may stand on the next lines of the call.
 	sed -n "$line,$((line + 3))p" "$file" | grep -qE 'CLOEXEC|outlives exec|after the fork' || {
@@ -34,8 +36,7 @@ while IFS=: read -r file line rest; do
 		echo "  ^ without CLOEXEC" >&2
 		bad=1
 	}
-done < build/.style-fds
-rm -f build/.style-fds
+done < "$fds"
 
 for file in $sources; do
 	lines=$(wc -l < "$file")
