@@ -51,7 +51,15 @@ static void no_child_is_left(void)
 	assert_int_equal(errno, ECHILD);
 }
 
-#define NO_SIGNALS "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
+/* libc's own two do not count: its posix_spawn() ignores them in the child, sigaction() refuses to
+ * change them back, and so whatever make runs has them ignored. */
+static void assert_signals_default(const char *status)
+{
+	unsigned long long blocked, ignored;
+	assert_int_equal(sscanf(status, "SigBlk: %llx SigIgn: %llx", &blocked, &ignored), 2);
+	assert_int_equal(blocked, 0);
+	assert_int_equal(ignored & ~(3ULL << 31), 0); /* signals 32 and 33 */
+}
 
 static char *read_file(const char *name)
 {
@@ -120,7 +128,7 @@ static void a_detached_process_is_nobodys_child(void **state)
 	assert_string_equal(fds, "0 1 2 3 40 ");
 	assert_string_equal(log, "out\nerr\n");
 	auto_free char *signals = read_file("signals");
-	assert_string_equal(signals, NO_SIGNALS);
+	assert_signals_default(signals);
 	assert_int_not_equal(strtol(ids, NULL, 10), getpgrp());
 	assert_int_not_equal(strtol(strchr(ids, ' '), NULL, 10), getsid(0));
 	struct stat st;

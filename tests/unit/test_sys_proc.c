@@ -190,7 +190,15 @@ static void a_background_grandchild_does_not_hold_us(void **state)
 	assert_string_equal(out.data, "done\n");
 }
 
-#define NO_SIGNALS "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
+/* libc's own two do not count: its posix_spawn() ignores them in the child, sigaction() refuses to
+ * change them back, and so whatever make runs has them ignored. */
+static void assert_signals_default(const char *status)
+{
+	unsigned long long blocked, ignored;
+	assert_int_equal(sscanf(status, "SigBlk: %llx SigIgn: %llx", &blocked, &ignored), 2);
+	assert_int_equal(blocked, 0);
+	assert_int_equal(ignored & ~(3ULL << 31), 0); /* signals 32 and 33 */
+}
 
 static void a_child_sees_only_stdio_and_default_signals(void **state)
 {
@@ -208,7 +216,7 @@ static void a_child_sees_only_stdio_and_default_signals(void **state)
 	assert_int_equal(proc_check(&run, &out, &err), 0);
 	signal(SIGPIPE, SIG_DFL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	assert_string_equal(out.data, NO_SIGNALS);
+	assert_signals_default(out.data);
 	buf_reset(&out);
 	run.argv = (const char *const[]){ "ls", "/proc/self/fd", NULL };
 	assert_int_equal(proc_check(&run, &out, &err), 0);
