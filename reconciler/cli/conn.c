@@ -19,6 +19,7 @@
 #define CONNECT_MS   2000
 #define START_MS     5000
 #define KNOCK_MS     10
+#define OPEN_TRIES   3
 #define LIST_MAX     1000000 /* items of a paged list */
 #define LOG_TAIL_MAX 300
 #define LOG_MAX	     (4 << 20) /* then the next daemon begins a new one */
@@ -180,20 +181,36 @@ static int ask_who(struct cli *cli, struct error *err)
 	return 0;
 }
 
-int conn_open(struct cli *cli, bool start, struct error *err)
+static int open_once(struct cli *cli, bool start, struct error *err)
 {
-	if (cli->conn)
-		return 0;
-	signal(SIGPIPE, SIG_IGN);
 	int fd = connect_daemon(cli, start, err);
 	if (fd < 0)
 		return -1;
 	cli->conn = xcalloc(1, sizeof(*cli->conn));
 	cli->conn->client = rpc_client_new(fd);
-	if (ask_who(cli, err) < 0) {
-		conn_close(cli);
+	if (ask_who(cli, err) == 0)
+		return 0;
+	conn_close(cli);
+	return -1;
+}
+
+static bool was_cut(const struct error *err)
+{
+	return err->sys == EPIPE || err->sys == ECONNRESET;
+}
+
+int conn_open(struct cli *cli, bool start, struct error *err)
+{
+	if (cli->conn)
+		return 0;
+	signal(SIGPIPE, SIG_IGN);
+	int opened = open_once(cli, start, err);
+	/* The socket of a dying daemon lets callers in until it is closed. To ask who is there
+	 * changes nothing, so ask again: the next one, or one of our own. */
+	for (int i = 1; i < OPEN_TRIES && start && opened < 0 && was_cut(err); i++)
+		opened = open_once(cli, start, err);
+	if (opened < 0)
 		return -1;
-	}
 	if (start)
 		warn_of_skew(cli, &cli->conn->daemon);
 	return 0;
@@ -215,7 +232,7 @@ const struct daemon_info *conn_daemon(const struct cli *cli)
 
 bool conn_is_lost(const struct error *err)
 {
-	return err->code == ERROR_UNAVAILABLE || err->sys == EPIPE || err->sys == ECONNRESET;
+	return err->code == ERROR_UNAVAILABLE || was_cut(err);
 }
 
 int conn_call_fd(struct cli *cli, const char *method, const cJSON *params, int fd, cJSON **ret,

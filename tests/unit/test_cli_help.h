@@ -30,10 +30,11 @@ struct fake {
 	int listener;
 	pthread_t thread;
 	atomic_bool stop;
-	int64_t pid;	  /* what ping says; changing it makes another daemon of it */
-	unsigned calls;	  /* of answer */
-	char said[4096];  /* methods, in order, one a line */
-	char text[65536]; /* of the last descriptor */
+	int64_t pid;	   /* what ping says; changing it makes another daemon of it */
+	atomic_uint dying; /* so many connections end with their first request unread */
+	unsigned calls;	   /* of answer */
+	char said[4096];   /* methods, in order, one a line */
+	char text[65536];  /* of the last descriptor */
 };
 
 struct ran {
@@ -133,8 +134,13 @@ static inline void *fake_run(void *data)
 		if (poll(&ready, 1, 50) <= 0)
 			continue;
 		auto_close int socket = accept4(fake->listener, NULL, NULL, SOCK_CLOEXEC);
-		if (socket >= 0)
+		if (socket >= 0 && fake->dying) {
+			struct pollfd asked = { .fd = socket, .events = POLLIN };
+			poll(&asked, 1, 5000);
+			fake->dying--;
+		} else if (socket >= 0) {
 			fake_serve(fake, socket);
+		}
 	}
 	return NULL;
 }

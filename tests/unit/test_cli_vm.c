@@ -324,6 +324,22 @@ static void ping_tells_who_answers(void **state)
 	assert_string_equal(names.out, "web\ndb\n");
 }
 
+static void a_dying_daemon_is_asked_again(void **state)
+{
+	(void)state;
+	with_daemon();
+	fake.dying = 1;
+	auto_ran struct ran ran = RAN("ps");
+	fake.dying = 100;
+	auto_ran struct ran never = RAN("ps");
+	fake.dying = 0;
+	fake_end(&fake);
+	assert_int_equal(ran.status, 0);
+	assert_string_equal(ran.err, "");
+	assert_int_equal(never.status, 4);
+	assert_contains(never.err, "Connection reset by peer");
+}
+
 static void prune_asks_for_what_is_idle(void **state)
 {
 	(void)state;
@@ -364,6 +380,7 @@ int main(void)
 		cmocka_unit_test(logs_are_harmless_on_a_terminal),
 		cmocka_unit_test(doctor_fails_when_a_check_does),
 		cmocka_unit_test(without_a_daemon_it_says_so),
+		cmocka_unit_test(a_dying_daemon_is_asked_again),
 		cmocka_unit_test(ping_tells_who_answers),
 		cmocka_unit_test(prune_asks_for_what_is_idle),
 		cmocka_unit_test(ssh_passes_the_status_through),
