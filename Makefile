@@ -22,7 +22,7 @@ override CPPFLAGS += -D_GNU_SOURCE -I. -Ireconciler -MMD -MP -DBANGER_VERSION='"
 	      -DBANGER_SHARE_DIR='"$(PREFIX)/share/banger"' $(if $(FAILPOINTS),-DBANGER_FAILPOINTS) \
 	      $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
 HOST_CFLAGS = $(BASE_FLAGS) $(WARN) $(CFLAGS) $(SAN_FLAGS) $(COV_FLAGS)
-LINK        = $(CC) $(HOST_CFLAGS) $(LDFLAGS)
+LINK        = $(CC) $(HOST_CFLAGS) -Wl,--as-needed $(LDFLAGS)
 LDLIBS     := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null) -lm -pthread
 
 LAYERS     := base sys plan store rpc source driver guest image exec

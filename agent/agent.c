@@ -17,6 +17,7 @@
 #define WATCH_LAST_MS  1000
 /* So long at the first pace: most guests listen within it. */
 #define WATCH_EAGER_MS 8000
+#define SSH_WATCH_MS   120000
 /* The driver's signal wakes us when the host comes; this is for a signal that was lost. */
 #define LOOK_AGAIN_MS 5000
 /* The late modules are loaded and the initrd emptied when the guest is ready, or by then: not while
@@ -64,8 +65,11 @@ void agent_watch(struct agent *agent, uint64_t now_ms)
 		return;
 	if (!agent->phases.at_ms[PHASE_SSH] && tcp_port_listens(SSH_PORT))
 		agent_reach(agent, PHASE_SSH);
-	if (ready_is_satisfied(agent)) {
+	if (!agent_is_ready(agent) && ready_is_satisfied(agent))
 		agent_reach(agent, PHASE_READY);
+	/* A guest may be ready before its SSH server, or have none: that is worth a while. */
+	bool ssh_known = agent->phases.at_ms[PHASE_SSH] || now_ms > SSH_WATCH_MS;
+	if (agent_is_ready(agent) && ssh_known) {
 		agent->watch.next_ms = 0;
 		return;
 	}

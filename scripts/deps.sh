@@ -4,7 +4,7 @@
 set -eu
 
 build='gcc make pkg-config libc6-dev libyaml-dev libsqlite3-dev libssh-dev libcjson-dev libarchive-dev cpio binutils'
-run='qemu-system-x86 qemu-utils e2fsprogs openssh-client git ca-certificates cpio lz4 coreutils util-linux apt'
+run='qemu-system-x86 qemu-utils e2fsprogs openssh-client git ca-certificates cpio lz4 xz-utils coreutils util-linux apt'
 tests='libcmocka-dev python3 python3-yaml python3-jsonschema clang clang-format clang-tidy cppcheck
 	openssh-server procps man-db shellcheck'
 

@@ -55,7 +55,7 @@ int fs_write_all(int fd, const void *data, size_t len)
 int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
 	     struct error *err)
 {
-	auto_free char *tmp = xasprintf("%s.tmp%d", path, (int)getpid());
+	auto_free char *tmp = xasprintf("%s.tmp%d", path, (int)gettid());
 	unlinkat(dirfd, tmp, 0);
 	auto_close int fd =
 		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);

@@ -86,6 +86,7 @@ struct vm {
 	enum exit_reason exit_hint; /* what the monitor or the agent said last */
 
 	bool ready;
+	bool booting; /* started by us, not ready yet */
 	uint64_t boot_ms; /* start to ready, as last measured */
 	struct loop_timer *ready_timer;
 
@@ -97,6 +98,9 @@ struct vm {
 	unsigned failures;
 	struct loop_timer *retry; /* set: backing off */
 	unsigned restarts;
+	unsigned resets; /* the guest's own reboots since it was ready */
+	bool paused;     /* it stands still: the host's disk is full */
+	struct loop_timer *resume;
 	struct op *op;
 	char waiting[280]; /* why nothing happens, from the plan */
 };
@@ -132,6 +136,7 @@ void vm_mark(struct vm *vm);       /* look at it before the next sleep */
 void vm_mark_now(struct vm *vm);   /* ... and forget backoff and errors: somebody changed something */
 void vm_ready_changed(struct vm *vm);
 void vm_exited(struct vm *vm);
+void vm_paused(struct vm *vm, bool paused);
 void converge(void *bangerd);      /* before-sleep hook */
 void converge_schedule_ttl(struct bangerd *d);
 struct capabilities vm_capabilities(const struct bangerd *d);

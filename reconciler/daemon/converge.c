@@ -72,6 +72,8 @@ static void save_or_log(struct vm *vm)
 
 static void op_done(struct vm *vm, const struct error *err)
 {
+	if (!err)
+		op_stage(vm->d, vm->op, vm_phase_name(vm), "");
 	op_finish(vm->d, vm->op, err);
 	vm->op = NULL;
 }
@@ -114,8 +116,9 @@ void vm_ready_changed(struct vm *vm)
 	}
 	if (vm->ready_timer)
 		loop_timer_stop(vm->ready_timer);
-	if (vm->started_ms)
+	if (vm->booting) /* not one that was found running */
 		vm->boot_ms = (uint64_t)(clock_wall_ms() - vm->started_ms);
+	vm->booting = false;
 	vm->last_error = (struct error){ 0 };
 	log_info(vm->row.name, "ready after %" PRIu64 " ms", vm->boot_ms);
 	if (!vm->job)
@@ -172,6 +175,7 @@ static void process_started(struct vm *vm, struct job *job)
 	vm->seen_memory = vm->applied->memory;
 	free(vm->row.exit_reason);
 	vm->row.exit_reason = NULL;
+	vm->booting = true;
 	vm->ready = vm->want->ready.kind == READY_NONE;
 	if (vm->ready)
 		vm_ready_changed(vm);
@@ -238,6 +242,10 @@ static void job_done(struct work *work)
 	}
 	if (job->err.code == ERROR_NONE) {
 		vm->stuck = false;
+		if (job->resume) {
+			log_info(vm->row.name, "the guest goes on");
+			vm_paused(vm, false); /* if not, the monitor says so when we are back */
+		}
 		if (job->started_pid)
 			process_started(vm, job);
 		if (!vm->pid || vm->ready)
@@ -246,6 +254,39 @@ static void job_done(struct work *work)
 	save_or_log(vm);
 	vm_mark(vm);
 	job_free(job);
+}
+
+/* --- a guest that stands still --- */
+
+#define RESUME_MS    2000
+#define RESUME_SPACE (64 * 1024 * 1024)
+
+static void try_resume(void *data)
+{
+	struct vm *vm = data;
+	struct error err;
+	if (!vm->paused || !vm->pid)
+		return;
+	loop_timer_set(vm->resume, RESUME_MS);
+	if (disk_check_space(vm->d->vms_dir, RESUME_SPACE, &err) == 0)
+		vm_mark(vm);
+}
+
+void vm_paused(struct vm *vm, bool paused)
+{
+	vm->paused = paused;
+	if (!vm->resume)
+		vm->resume = loop_timer_new(vm->d->loop, try_resume, vm);
+	if (paused)
+		loop_timer_set(vm->resume, RESUME_MS);
+	else
+		loop_timer_stop(vm->resume);
+}
+
+static bool may_resume(const struct vm *vm)
+{
+	struct error err;
+	return vm->paused && vm->pid && disk_check_space(vm->d->vms_dir, RESUME_SPACE, &err) == 0;
 }
 
 void vm_exited(struct vm *vm)
@@ -316,6 +357,7 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	job->on_progress = job_progressed;
 	job->kill_now = kind == ACTION_DELETE;
 	job->remake_work_disk = worst == CLASS_DATA_LOSS && vm->row.allow_data_loss;
+	job->resume = vm->paused;
 	job->disks_made = vm->row.image_digest != NULL;
 	job->address = xstrdup(vm->row.address);
 	if (kind != ACTION_CREATE && kind != ACTION_REIMAGE)
@@ -387,7 +429,7 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 	if (vm->restart_asked && state.running)
 		return ACTION_RESTART;
 	plan_vm(vm->row.name, vm->want, &state, &policy, &plan);
-	enum action_kind kind = plan.kind;
+	enum action_kind kind = plan.kind == ACTION_NONE && may_resume(vm) ? ACTION_LIVE : plan.kind;
 	*ret_worst = plan.worst;
 	snprintf(vm->waiting, sizeof(vm->waiting), "%s", plan.reason);
 	if (kind == ACTION_REFUSE) {

@@ -10,9 +10,11 @@
 #include "daemon/bangerd.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "sys/proc.h"
 #include "sys/unix.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -25,6 +27,7 @@
 #define CONSOLE_RATE      (256u << 10) /* bytes in a window */
 #define CONSOLE_WINDOW_MS 250
 #define AGENT_PAUSE_MS    10000 /* after garbage */
+#define RESETS_MAX        5     /* in a row, without getting ready */
 
 static void link_close(struct link *link)
 {
@@ -71,6 +74,24 @@ static bool link_connected(struct vm *vm, struct link *link, int fd, loop_fd_fn 
 
 static void monitor_open(void *data);
 
+/* A guest may reboot as it likes; one that never gets ready in between boots in a circle. */
+static void guest_reset(struct vm *vm)
+{
+	bool was_ready = vm->ready;
+	log_info(vm->row.name, "the guest rebooted itself");
+	vm->resets = was_ready ? 0 : vm->resets + 1;
+	vm->ready = false;
+	vm->restarts++;
+	vm_ready_changed(vm);
+	if (vm->resets < RESETS_MAX || vm->job)
+		return;
+	vm->exit_hint = EXIT_PANIC;
+	error_set(&vm->last_error, ERROR_SYSTEM,
+		  "vm '%s' rebooted %u times without getting ready, see banger logs %s",
+		  vm->row.name, vm->resets, vm->row.name);
+	proc_signal(vm->pidfd, SIGKILL);
+}
+
 static void monitor_event(struct vm *vm, enum monitor_event event)
 {
 	switch (event) {
@@ -84,10 +105,16 @@ static void monitor_event(struct vm *vm, enum monitor_event event)
 		vm->exit_hint = EXIT_KILLED;
 		break;
 	case MONITOR_GUEST_RESET:
-		log_info(vm->row.name, "the guest rebooted itself");
-		vm->ready = false;
-		vm->restarts++;
-		vm_ready_changed(vm);
+		guest_reset(vm);
+		break;
+	case MONITOR_PAUSED:
+		log_warn(vm->row.name, "the host's disk is full: the guest stands still until there is "
+				       "space, nothing of it is lost");
+		vm_paused(vm, true);
+		break;
+	case MONITOR_RESUMED:
+		log_info(vm->row.name, "the guest goes on");
+		vm_paused(vm, false);
 		break;
 	default:
 		break;

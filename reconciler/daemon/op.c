@@ -130,7 +130,7 @@ static cJSON *ops_since(struct bangerd *d, const cJSON *ids, uint64_t seen)
 		struct op *op = cJSON_IsString(id) ? op_find(d, id->valuestring) : NULL;
 		if (op && op->version > seen)
 			moved[count++] = op;
-		else if (!op && !seen)
+		else if (!op)
 			cJSON_AddItemToArray(items, unknown_op_to_json(
 							    cJSON_IsString(id) ? id->valuestring : ""));
 	}

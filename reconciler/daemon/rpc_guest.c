@@ -128,7 +128,7 @@ HANDLER(rpc_vm_ssh)
 	json_add_str(*ret, "identity", d->identity);
 	json_add_str(*ret, "known_hosts", known_hosts);
 	json_add_str(*ret, "alias", alias);
-	json_add_bool(*ret, "ready", vm->ready);
+	json_add_bool(*ret, "ready", vm->feed && agent_feed_state(vm->feed)->ssh);
 	json_add_str(*ret, "state", vm_phase_name(vm));
 	return 0;
 }

@@ -14,6 +14,7 @@
 
 HANDLER(rpc_vm_list)
 {
+	(void)err;
 	struct bangerd *d = request->d;
 	const cJSON *names = json_get(request->params, "names");
 	int64_t offset = json_int(request->params, "offset", 0);
@@ -23,11 +24,9 @@ HANDLER(rpc_vm_list)
 		const cJSON *name;
 		cJSON_ArrayForEach(name, names)
 		{
-			struct vm *vm =
-				vm_named(d, cJSON_IsString(name) ? name->valuestring : "", err);
-			if (!vm)
-				return -1;
-			cJSON_AddItemToArray(items, vm_to_json(vm));
+			struct vm *vm = vm_find(d, cJSON_IsString(name) ? name->valuestring : "");
+			if (vm) /* one that is gone is no reason to keep quiet about the others */
+				cJSON_AddItemToArray(items, vm_to_json(vm));
 		}
 		*ret = take_ptr(&page);
 		return 0;

@@ -165,6 +165,7 @@ void vm_free(struct vm *vm)
 	vm_not_running(vm);
 	loop_timer_free(vm->retry);
 	loop_timer_free(vm->ready_timer);
+	loop_timer_free(vm->resume);
 	store_vm_clear(&vm->row);
 	vm_spec_free(vm->want);
 	vm_spec_free(vm->applied);
@@ -255,7 +256,10 @@ void vm_not_running(struct vm *vm)
 	vm->seen_vcpus = 0;
 	vm->seen_memory = 0;
 	vm->ready = false;
+	vm->resets = 0;
 	vm->started_ms = 0;
+	if (vm->paused)
+		vm_paused(vm, false);
 	if (vm->ready_timer)
 		loop_timer_stop(vm->ready_timer);
 }

@@ -48,6 +48,8 @@ void vm_fill_reason(const struct vm *vm, char *reason, size_t size)
 		char stage[32], detail[128];
 		job_progress(vm->job, stage, detail);
 		snprintf(reason, size, "%s%s%s", stage, detail[0] ? ": " : "", detail);
+	} else if (vm->paused) {
+		snprintf(reason, size, "paused: the host's disk is full, it goes on when there is space");
 	} else if (vm->last_error.code != ERROR_NONE) {
 		snprintf(reason, size, "%s%s", vm->last_error.text,
 			 vm->retry && loop_timer_is_set(vm->retry) ? " (will be tried again)" : "");

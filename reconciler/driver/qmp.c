@@ -122,7 +122,9 @@ int qmp_open(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct qmp *ret, stru
 		return -1;
 	if (!json_get(greeting, "QMP"))
 		return error_set(err, ERROR_SYSTEM, "the monitor's greeting is not QEMU's");
-	if (qmp_command(&qmp, "qmp_capabilities", NULL, NULL, err) < 0)
+	/* The handshake of a client that has just left may have been taken for ours. */
+	if (qmp_command(&qmp, "qmp_capabilities", NULL, NULL, err) < 0 &&
+	    !strstr(err->text, "already complete"))
 		return -1;
 	*ret = qmp;
 	qmp = QMP_INIT;
@@ -152,8 +154,11 @@ static int send_all(int fd, const char *data, size_t len)
 
 static int send_command(struct qmp *qmp, const char *command, cJSON *arguments, struct error *err)
 {
+	static _Atomic unsigned last_id;
 	auto_json cJSON *request = cJSON_CreateObject();
 	json_add_str(request, "execute", command);
+	snprintf(qmp->id, sizeof(qmp->id), "%d-%u", (int)getpid(), ++last_id);
+	json_add_str(request, "id", qmp->id);
 	if (arguments)
 		cJSON_AddItemToObject(request, "arguments", arguments);
 	auto_free char *line = json_print(request);
@@ -175,6 +180,8 @@ int qmp_command(struct qmp *qmp, const char *command, cJSON *arguments, cJSON **
 		auto_json cJSON *message = read_message(qmp, err);
 		if (!message)
 			return error_wrap(err, "'%s'", command);
+		if (strcmp(json_str(message, "id", qmp->id), qmp->id) != 0)
+			continue; /* meant for the client before us */
 		const cJSON *fault = json_get(message, "error");
 		if (fault)
 			return error_set(err, ERROR_SYSTEM, "'%s': %s", command,

@@ -13,12 +13,17 @@
 
 #include <stdint.h>
 
+/* Each command has an id, and replies to others' are skipped: QEMU may still answer what the last
+ * client asked just before it hung up. */
+#define QMP_MONITOR_ID "monitor" /* the loop's commands */
+
 /* --- the blocking client --- */
 struct qmp {
 	int fd;
 	int pidfd;	      /* borrowed; -1: none. Its end ends every wait. */
 	uint64_t deadline_ms; /* on clock_monotonic_ms(), for everything that is asked */
 	struct buf in;
+	char id[24]; /* of the last command */
 };
 #define QMP_INIT                                                                                   \
 	(struct qmp)                                                                               \

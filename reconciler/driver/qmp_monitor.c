@@ -119,8 +119,8 @@ static enum monitor_event broken(struct hv_monitor *monitor)
 /* The socket of a fresh connection has room for these few bytes. */
 static bool shake_hands(int fd)
 {
-	static const char request[] = "{\"execute\":\"qmp_capabilities\"}\n"
-				      "{\"execute\":\"query-status\"}\n";
+	static const char request[] = "{\"execute\":\"qmp_capabilities\",\"id\":\"" QMP_MONITOR_ID
+				      "\"}\n{\"execute\":\"query-status\",\"id\":\"" QMP_MONITOR_ID "\"}\n";
 	ssize_t len = (ssize_t)sizeof(request) - 1;
 	return send(fd, request, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
 }
@@ -129,6 +129,8 @@ static enum monitor_event handle(struct hv_monitor *monitor, int fd, const cJSON
 {
 	if (!cJSON_IsObject(message))
 		return broken(monitor);
+	if (strcmp(json_str(message, "id", QMP_MONITOR_ID), QMP_MONITOR_ID) != 0)
+		return MONITOR_NOTHING; /* meant for the client before us */
 	if (monitor->state == LISTENS && json_get(message, "return"))
 		return status_event(json_get(message, "return"));
 	if (monitor->state == LISTENS)

@@ -275,8 +275,14 @@ static int change_keys(struct job *job, struct error *err)
 	return agent_call(job->dirfd, "authorized_keys", params, AGENT_TIMEOUT_MS, NULL, err);
 }
 
+static int resume_guest(struct job *job, struct error *err)
+{
+	return job->resume ? job->host->hv->resume(job->dirfd, err) : 0;
+}
+
 const struct step steps_live[] = {
 	{ "ports", change_ports, change_ports_back },
 	{ "ssh keys", change_keys, NULL },
+	{ "resume", resume_guest, NULL },
 	{ 0 },
 };

@@ -91,6 +91,7 @@ static enum agent_event on_hello(struct agent_feed *feed, const cJSON *result)
 	note_boot(state, boot_id);
 	str_copy(state->phase, sizeof(state->phase), phase);
 	state->ready = json_bool(result, "ready", false);
+	state->ssh = milliseconds(json_get(result, "phases"), "ssh") != 0;
 	state->ready_ms = state->ready ? milliseconds(json_get(result, "phases"), "ready") : 0;
 	agent_text_copy(state->failed, sizeof(state->failed), json_str(result, "failed", ""));
 	if (state->failed[0])
@@ -104,8 +105,12 @@ static enum agent_event on_phase(struct agent_state *state, const cJSON *params)
 	if (!phase_valid(phase))
 		return AGENT_BROKEN;
 	note_boot(state, json_str(params, "boot_id", ""));
-	bool changed = strcmp(state->phase, phase) != 0;
-	str_copy(state->phase, sizeof(state->phase), phase);
+	bool is_ssh = !strcmp(phase, "ssh");
+	bool changed = strcmp(state->phase, phase) != 0 || (is_ssh && !state->ssh);
+	state->ssh |= is_ssh;
+	/* "ready" is the furthest, whatever comes after it. */
+	if (!state->ready)
+		str_copy(state->phase, sizeof(state->phase), phase);
 	if (strcmp(phase, "ready") != 0 || state->ready)
 		return changed ? AGENT_CHANGED : AGENT_NOTHING;
 	state->ready = true;

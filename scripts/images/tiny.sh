@@ -10,7 +10,7 @@ here=$(dirname "$0")
 # shellcheck source=scripts/images/lib.sh
 . "$here/lib.sh"
 
-packages='busybox-static dropbear-bin git openssh-sftp-server libc6 libcrypt1
+packages='busybox dropbear-bin git openssh-sftp-server libc6 libcrypt1
 	libgmp10 libpcre2-8-0 libtomcrypt1 libtommath1 zlib1g'
 # What those depend on and tiny does without: git over http, git's Perl parts, the ssh client
 # (sftp-server needs none of it), and what libc wants for its own upgrades.

@@ -78,9 +78,17 @@ static void the_handshake_is_answered(void **state)
 	char sent[128];
 	assert_int_equal(push(f, GREETING), MONITOR_NOTHING);
 	ssize_t len = recv(f->theirs, sent, sizeof(sent), MSG_DONTWAIT);
-	assert_int_equal(len, strlen("{\"execute\":\"qmp_capabilities\"}\n"
-				     "{\"execute\":\"query-status\"}\n"));
+	assert_int_equal(len, strlen("{\"execute\":\"qmp_capabilities\",\"id\":\"monitor\"}\n"
+				     "{\"execute\":\"query-status\",\"id\":\"monitor\"}\n"));
 	assert_int_equal(push(f, EVENT("RTC_CHANGE", "")), MONITOR_NOTHING);
+	assert_int_equal(push(f, DONE), MONITOR_READY);
+}
+
+static void answers_meant_for_the_last_client_are_skipped(void **state)
+{
+	struct feed *f = *state;
+	assert_int_equal(push(f, GREETING), MONITOR_NOTHING);
+	assert_int_equal(push(f, "{\"return\": {}, \"id\": \"12-3\"}\n"), MONITOR_NOTHING);
 	assert_int_equal(push(f, DONE), MONITOR_READY);
 }
 
@@ -403,6 +411,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FED(the_handshake_is_answered),
+		FED(answers_meant_for_the_last_client_are_skipped),
 		FED(events_are_told_one_by_one),
 		FED(a_guest_that_stands_still_is_told),
 		FED(one_reboot_is_told_once),
