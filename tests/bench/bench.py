@@ -118,10 +118,10 @@ class Bench(harness.Home):
         self.banger("ps", "-o", "name")
         return self.daemon_pid()
 
-    def stand_ins(self):
+    def stand_ins(self, path=None):
         """[(CLOCK_MONOTONIC ns, argv)] of every start so far."""
         try:
-            with open(self.stand_in_log, "rb") as f:
+            with open(path or self.stand_in_log, "rb") as f:
                 lines = f.read().split(b"\0\n")
         except OSError:
             return []
