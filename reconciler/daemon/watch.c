@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define QUIET_MS 2000
+#define QUIET_MS   2000
+#define WRITTEN_MS 100 /* a writer that has not closed by then is worth a look */
 
 struct watch {
 	struct watch *next;
@@ -19,7 +20,7 @@ struct watch {
 	char *path, *stack;
 	struct source_dir *dir;
 	struct loop_watch *events;
-	struct loop_timer *quiet;
+	struct loop_timer *quiet, *written;
 	bool complete, unwatched_said;
 	char *reason;  /* why nothing is deleted; NULL: nothing is held back */
 	char *said;    /* the last reason that was logged */
@@ -30,6 +31,7 @@ static void watch_free(struct watch *watch)
 {
 	loop_unwatch(watch->events);
 	loop_timer_free(watch->quiet);
+	loop_timer_free(watch->written);
 	source_dir_free(watch->dir);
 	cJSON_Delete(watch->faults);
 	free(watch->path);
@@ -127,11 +129,22 @@ static void act(struct watch *watch, const struct source_result *result, bool de
 	stack_plan_clear(&plan);
 }
 
-/* One look; final: the quiet time is over, so a deletion may follow. */
-static void look(struct watch *watch, bool final)
+enum look {
+	LOOK_EVENT, /* on the word of inotify */
+	LOOK_FULL,
+	LOOK_FINAL, /* the quiet time is over: a deletion may follow */
+};
+
+static void look(struct watch *watch, enum look how)
 {
 	struct source_result result;
-	source_dir_scan(watch->dir, &result);
+	loop_timer_stop(watch->written);
+	if (how == LOOK_EVENT)
+		source_dir_glance(watch->dir, &result);
+	else
+		source_dir_scan(watch->dir, &result);
+	if (result.closing)
+		loop_timer_set(watch->written, WRITTEN_MS);
 	watch->complete = result.complete;
 	if (result.unwatched && !watch->unwatched_said)
 		log_warn(NULL, "stack '%s': changes may go unseen for up to %d s: %s", watch->stack,
@@ -142,7 +155,7 @@ static void look(struct watch *watch, bool final)
 		say(watch, result.incomplete_reason);
 	act(watch, &result, false);
 	bool lacks = lacks_some(watch, &result);
-	if (result.complete && lacks && final)
+	if (result.complete && lacks && how == LOOK_FINAL)
 		act(watch, &result, true);
 	else if (result.complete && lacks)
 		loop_timer_set(watch->quiet, QUIET_MS);
@@ -155,17 +168,26 @@ static void directory_changed(void *data, uint32_t events)
 {
 	struct watch *watch = data;
 	(void)events;
-	if (!source_dir_drain(watch->dir))
+	enum source_news news = source_dir_drain(watch->dir);
+	if (news == SOURCE_QUIET)
 		return;
 	loop_timer_stop(watch->quiet);
-	look(watch, false);
+	if (news == SOURCE_CHANGED)
+		look(watch, LOOK_EVENT);
+	else
+		loop_timer_set(watch->written, WRITTEN_MS);
+}
+
+static void written_at_last(void *data)
+{
+	look(data, LOOK_EVENT);
 }
 
 static void quiet_is_over(void *data)
 {
 	struct watch *watch = data;
 	/* An event may be waiting in the queue, unread: then it was not quiet. */
-	look(watch, !source_dir_drain(watch->dir));
+	look(watch, source_dir_drain(watch->dir) == SOURCE_QUIET ? LOOK_FINAL : LOOK_FULL);
 }
 
 static struct watch *watch_find(struct bangerd *d, const char *path_or_stack)
@@ -186,6 +208,7 @@ static struct watch *watch_open(struct bangerd *d, const char *path, const char 
 	watch->path = xstrdup(path);
 	watch->faults = cJSON_CreateArray();
 	watch->quiet = loop_timer_new(d->loop, quiet_is_over, watch);
+	watch->written = loop_timer_new(d->loop, written_at_last, watch);
 	watch->dir = source_dir_new(path, &context, err);
 	if (watch->dir)
 		watch->events = loop_watch(d->loop, source_dir_fd(watch->dir), EPOLLIN,
@@ -213,7 +236,7 @@ int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_st
 	struct watch *known = watch_find(d, path);
 	if (known) {
 		*ret_stack = xstrdup(known->stack);
-		look(known, false);
+		look(known, LOOK_FULL);
 		return 0;
 	}
 	struct watch *watch = watch_open(d, path, NULL, err);
@@ -236,7 +259,7 @@ int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_st
 	d->watches = watch;
 	*ret_stack = xstrdup(watch->stack);
 	log_info(NULL, "watching '%s' as stack '%s'", path, watch->stack);
-	look(watch, false);
+	look(watch, LOOK_FULL);
 	return 0;
 }
 
@@ -301,7 +324,7 @@ int watch_resume(struct bangerd *d, struct error *err)
 			return -1;
 		watch->next = d->watches;
 		d->watches = watch;
-		look(watch, false);
+		look(watch, LOOK_FULL);
 	}
 	return 0;
 }
@@ -310,7 +333,7 @@ void watch_resync(struct bangerd *d)
 {
 	for (struct watch *watch = d->watches; watch; watch = watch->next)
 		if (!loop_timer_is_set(watch->quiet))
-			look(watch, false);
+			look(watch, LOOK_FULL);
 }
 
 void watches_free(struct bangerd *d)

@@ -1,6 +1,7 @@
 /* Theory of operation
  *
- * A scan has four steps: list the names, look at each file (file.c), reject what contradicts
+ * A scan has four steps: list the names, look at each file (file.c; a glance leaves out the first
+ * two where inotify had nothing to say), reject what contradicts
  * another file (merge.c), accept the rest. It is complete when the directory could be listed, holds
  * a file, and every file was valid and accepted. Only then files that vanished are forgotten; in
  * any other case they stay with what was in force, so that a directory that cannot be seen, or can
@@ -44,7 +45,7 @@ void source_result_clear(struct source_result *result)
 	free(result->incomplete_reason);
 	free(result->unwatched);
 	faults_clear(&result->faults);
-	*result = (struct source_result){0};
+	*result = (struct source_result){ 0 };
 }
 
 struct source_dir *source_dir_new(const char *path, const struct spec_context *context,
@@ -61,7 +62,7 @@ struct source_dir *source_dir_new(const char *path, const struct spec_context *c
 	if (!watch)
 		return NULL;
 	struct source_dir *dir = xmalloc(sizeof(*dir));
-	*dir = (struct source_dir){.path = take_ptr(&clean), .context = *context, .watch = watch};
+	*dir = (struct source_dir){ .path = take_ptr(&clean), .context = *context, .watch = watch };
 	return dir;
 }
 
@@ -94,7 +95,7 @@ int source_dir_fd(const struct source_dir *dir)
 	return watch_fd(dir->watch);
 }
 
-bool source_dir_drain(struct source_dir *dir)
+enum source_news source_dir_drain(struct source_dir *dir)
 {
 	return watch_drain(dir->watch);
 }
@@ -146,7 +147,7 @@ static int list_names(int dirfd, const char *path, struct name_vec *ret, struct 
 /* Files for all names, old ones kept; those without a name are gone. */
 static void match_files(struct source_dir *dir, const struct name_vec *names)
 {
-	struct file_vec old = dir->files, files = {0};
+	struct file_vec old = dir->files, files = { 0 };
 	size_t o = 0, n = 0;
 	while (o < old.count || n < names->count) {
 		int order = o == old.count	? 1
@@ -154,6 +155,8 @@ static void match_files(struct source_dir *dir, const struct name_vec *names)
 						: strcmp(old.at[o]->name, names->at[n]);
 		if (order < 0)
 			source_file_gone(old.at[o], dir->watch);
+		else if (order == 0 && old.at[o]->state == FILE_GONE)
+			old.at[o]->state = FILE_NEW; /* it is back */
 		file_vec_push(&files,
 			      order <= 0 ? old.at[o] : source_file_new(dir->path, names->at[n]));
 		o += order <= 0;
@@ -163,22 +166,33 @@ static void match_files(struct source_dir *dir, const struct name_vec *names)
 	dir->files = files;
 }
 
+static int find_files(struct source_dir *dir, int dirfd, struct error *err)
+{
+	struct name_vec names = { 0 };
+	int failed = list_names(dirfd, dir->path, &names, err);
+	if (failed == 0)
+		match_files(dir, &names);
+	names_clear(&names);
+	return failed;
+}
+
 /* --- step 2: files --- */
 
-static void look_at_files(struct source_dir *dir, int dirfd, const struct name_vec *names)
+/* True: a close is on its way. */
+static bool look_at_files(struct source_dir *dir, int dirfd, const struct watch_doubts *doubts)
 {
-	struct file_look look = {.dirfd = dirfd,
-				 .directory = dir->path,
-				 .context = &dir->context,
-				 .watch = dir->watch,
-				 .text = BUF_INIT,
-				 .distrust = !watch_was_reliable(dir->watch)};
-	size_t vms = 0, n = 0;
-	for (size_t i = 0; i < dir->files.count && n < names->count; i++) {
+	struct file_look look = { .dirfd = dirfd,
+				  .directory = dir->path,
+				  .context = &dir->context,
+				  .watch = dir->watch,
+				  .text = BUF_INIT,
+				  .distrust = doubts->lost,
+				  .by_notes = !doubts->entries };
+	size_t vms = 0;
+	for (size_t i = 0; i < dir->files.count; i++) {
 		struct source_file *file = dir->files.at[i];
-		if (strcmp(file->name, names->at[n]) != 0)
+		if (file->state == FILE_GONE)
 			continue;
-		n++;
 		source_file_look(file, &look);
 		file->rejected = false;
 		const struct spec_set *set = source_file_candidate(file);
@@ -191,6 +205,7 @@ static void look_at_files(struct source_dir *dir, int dirfd, const struct name_v
 	}
 	buf_clear(&look.text);
 	notes_settle(watch_notes(dir->watch));
+	return look.closing;
 }
 
 /* --- steps 3 and 4: what of it counts --- */
@@ -260,11 +275,11 @@ static void copy_faults(const struct source_dir *dir, struct fault_vec *ret)
 		const struct fault_vec *faults = &dir->files.at[i]->faults;
 		for (size_t k = 0; k < faults->count && ret->count < FAULTS_MAX; k++) {
 			const struct fault *fault = &faults->at[k];
-			fault_vec_push(ret, (struct fault){.file = xstrdup(fault->file),
-							   .line = fault->line,
-							   .column = fault->column,
-							   .path = xstrdup(fault->path),
-							   .text = xstrdup(fault->text)});
+			fault_vec_push(ret, (struct fault){ .file = xstrdup(fault->file),
+							    .line = fault->line,
+							    .column = fault->column,
+							    .path = xstrdup(fault->path),
+							    .text = xstrdup(fault->text) });
 		}
 	}
 }
@@ -310,7 +325,7 @@ static void remember(struct source_dir *dir, const struct source_result *result)
 
 static void make_result(struct source_dir *dir, struct source_result *ret)
 {
-	struct file_list_view view = {dir->files.at, dir->files.count};
+	struct file_list_view view = { dir->files.at, dir->files.count };
 	const char *stack = merge_stack(&view);
 	if (!ret->complete && dir->complete_stack)
 		stack = dir->complete_stack;
@@ -326,23 +341,23 @@ static void make_result(struct source_dir *dir, struct source_result *ret)
 	drop_retired(dir);
 }
 
-void source_dir_scan(struct source_dir *dir, struct source_result *ret)
+static void scan(struct source_dir *dir, bool thorough, struct source_result *ret)
 {
 	struct error err;
-	struct name_vec names = {0};
-	*ret = (struct source_result){0};
+	*ret = (struct source_result){ 0 };
 	auto_close int dirfd = watch_open(dir->watch, &err);
-	if (dirfd < 0 || list_names(dirfd, dir->path, &names, &err) < 0) {
-		names_clear(&names);
+	struct watch_doubts *doubts = watch_doubts(dir->watch);
+	doubts->names |= thorough;
+	doubts->entries |= thorough;
+	if (dirfd < 0 || (doubts->names && find_files(dir, dirfd, &err) < 0)) {
 		ret->incomplete_reason = xstrdup(err.text);
 		make_result(dir, ret);
 		return;
 	}
-	match_files(dir, &names);
-	look_at_files(dir, dirfd, &names);
-	names_clear(&names);
+	ret->closing = look_at_files(dir, dirfd, doubts);
+	*doubts = (struct watch_doubts){ 0 };
 
-	struct file_list_view view = {dir->files.at, dir->files.count};
+	struct file_list_view view = { dir->files.at, dir->files.count };
 	copy_faults(dir, &ret->faults);
 	bool agreed = merge_reject(&view, &ret->faults);
 	accept_fresh(dir);
@@ -352,4 +367,14 @@ void source_dir_scan(struct source_dir *dir, struct source_result *ret)
 	ret->complete = !ret->incomplete_reason;
 	forget_gone(dir, ret->complete);
 	make_result(dir, ret);
+}
+
+void source_dir_scan(struct source_dir *dir, struct source_result *ret)
+{
+	scan(dir, true, ret);
+}
+
+void source_dir_glance(struct source_dir *dir, struct source_result *ret)
+{
+	scan(dir, false, ret);
 }

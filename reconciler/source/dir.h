@@ -30,6 +30,7 @@ struct source_result {
 	bool complete;		 /* everything was read and valid: absence of a VM means "gone" */
 	char *incomplete_reason; /* "web.yaml is not valid" …, NULL when complete; owned */
 	char *unwatched; /* why changes may go unseen until the next resync, or NULL; owned */
+	bool closing;	 /* look again soon: a close is on its way, no event will tell */
 	struct fault_vec faults; /* of broken files, unchanged since last scan included; owned */
 	uint64_t revision; /* equal when nothing the set says has changed since the last scan */
 };
@@ -45,10 +46,20 @@ DEFINE_CLEANUP(source_dir, source_dir_free)
 /* An inotify descriptor for the loop (owned by dir). It watches the directory, the parent that
  * would show its return or its switch, and survives all of them being replaced. */
 int source_dir_fd(const struct source_dir *dir);
-/* Reads what inotify has; true when a scan is worth it (an overflow always is). Never blocks. */
-bool source_dir_drain(struct source_dir *dir);
+enum source_news {
+	SOURCE_QUIET,	/* nothing that matters */
+	SOURCE_WRITING, /* a file is being written: more will come, nearly always at once */
+	SOURCE_CHANGED, /* a scan is worth it (after an overflow always) */
+};
+/* Reads what inotify has. Never blocks. */
+enum source_news source_dir_drain(struct source_dir *dir);
 /* Looks at the directory now. Only files that changed (device, inode, size, mtime) are parsed
  * again. Never fails: trouble makes the result incomplete. Re-arms watches that were lost. */
 void source_dir_scan(struct source_dir *dir, struct source_result *ret);
+/* The same on the word of inotify: what it named since the last scan is looked at, the rest is as
+ * it was; everything, when events were lost. Its time depends on what changed, not on how many
+ * files there are, but writes that inotify does not report (another host's, on a network file
+ * system) are only found by source_dir_scan(). */
+void source_dir_glance(struct source_dir *dir, struct source_result *ret);
 
 #endif

@@ -18,14 +18,16 @@
 #include <string.h>
 #include <time.h>
 
-#define RACY_SECONDS 3 /* vfat counts in twos */
+#define RACY_SECONDS	 3 /* vfat counts in twos */
+#define CLOSING_FIRST_NS 50000
+#define CLOSING_LAST_NS	 1000000
 
 struct source_file *source_file_new(const char *directory, const char *name)
 {
 	struct source_file *file = xmalloc(sizeof(*file));
 	const char *slash = strcmp(directory, "/") ? "/" : "";
-	*file = (struct source_file){.name = xstrdup(name),
-				     .path = xasprintf("%s%s%s", directory, slash, name)};
+	*file = (struct source_file){ .name = xstrdup(name),
+				      .path = xasprintf("%s%s%s", directory, slash, name) };
 	return file;
 }
 
@@ -70,9 +72,9 @@ static void set_state(struct source_file *file, enum file_state state, const cha
 static void set_broken(struct source_file *file, const char *problem)
 {
 	set_state(file, FILE_BROKEN, problem);
-	fault_vec_push(&file->faults, (struct fault){.file = xstrdup(file->path),
-						     .path = xstrdup(""),
-						     .text = xstrdup(problem)});
+	fault_vec_push(&file->faults, (struct fault){ .file = xstrdup(file->path),
+						      .path = xstrdup(""),
+						      .text = xstrdup(problem) });
 }
 
 static void set_broken_errno(struct source_file *file, int error)
@@ -89,7 +91,7 @@ static void set_busy(struct source_file *file)
 
 static struct file_key key_of(const struct stat *st)
 {
-	return (struct file_key){st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim};
+	return (struct file_key){ st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim };
 }
 
 static bool time_equal(struct timespec a, struct timespec b)
@@ -116,14 +118,26 @@ static enum writer look_for_writer(int fd)
 	return errno == EAGAIN ? WRITER_HERE : WRITER_UNKNOWN;
 }
 
+/* The kernel says CLOSE_WRITE a moment before the descriptor stops to count as a writer. No further
+ * event would tell of the end of that moment, so it is waited for. */
+static enum writer wait_for_close(int fd)
+{
+	enum writer writer;
+	struct timespec pause = { .tv_nsec = CLOSING_FIRST_NS };
+	for (; (writer = look_for_writer(fd)) == WRITER_HERE && pause.tv_nsec < CLOSING_LAST_NS;
+	     pause.tv_nsec *= 2)
+		nanosleep(&pause, NULL);
+	return writer;
+}
+
 static void parse(struct source_file *file, const struct file_look *look)
 {
-	struct spec_source source = {.name = file->path,
-				     .text = look->text.data,
-				     .len = look->text.len,
-				     .directory = look->directory};
+	struct spec_source source = { .name = file->path,
+				      .text = look->text.data,
+				      .len = look->text.len,
+				      .directory = look->directory };
 	struct spec_set set;
-	struct fault_vec faults = {0};
+	struct fault_vec faults = { 0 };
 	if (spec_load(&source, 1, look->context, &set, &faults) < 0) {
 		set_state(file, FILE_BROKEN, "is not valid");
 		file->faults = faults;
@@ -154,7 +168,8 @@ static bool read_settled(struct source_file *file, struct file_look *look, int f
 		set_broken(file, "is not a regular file");
 		return false;
 	}
-	enum writer writer = look_for_writer(fd);
+	enum writer writer = note && note->closed ? wait_for_close(fd) : look_for_writer(fd);
+	look->closing |= writer == WRITER_HERE && note && note->closed;
 	if (writer == WRITER_NONE && note)
 		note->writing = false; /* a truncate() by path is never closed */
 	if (writer == WRITER_HERE || (note && note->writing)) {
@@ -167,7 +182,7 @@ static bool read_settled(struct source_file *file, struct file_look *look, int f
 		return false;
 	}
 	*ret_key = key_of(&before);
-	struct file_key now = {0};
+	struct file_key now = { 0 };
 	if (fstat(fd, &after) == 0)
 		now = key_of(&after);
 	if (!key_equal(ret_key, &now) || look_for_writer(fd) == WRITER_HERE) {
@@ -250,6 +265,8 @@ void source_file_look(struct source_file *file, struct file_look *look)
 	struct note *note = notes_find(watch_notes(look->watch), file->name);
 	if (note)
 		note->seen = true;
+	else if (look->by_notes && file->key_valid)
+		return;
 	struct stat st;
 	if (fstatat(look->dirfd, file->name, &st, 0) < 0) {
 		look_at_nothing(file, look, errno);

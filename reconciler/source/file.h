@@ -54,6 +54,8 @@ struct file_look {
 	struct watch *watch;
 	struct buf text; /* room that is used again */
 	bool distrust;	 /* events were lost */
+	bool by_notes;	 /* what was read and has no note is as it was */
+	bool closing;	 /* out: a file was closed, and has a writer all the same */
 };
 /* Looks at the file now, reading it only when it changed. Never blocks on a FIFO or a writer. */
 void source_file_look(struct source_file *file, struct file_look *look);

@@ -13,6 +13,7 @@ struct note {
 	char *name;
 	bool writing; /* modified and not closed yet */
 	bool touched; /* its content may differ even if stat says the same */
+	bool closed;  /* the last that was said: a writer closed it */
 	bool seen;    /* by the scan that runs */
 };
 

@@ -46,9 +46,15 @@ struct watch {
 	struct trail trail;
 	struct target_vec targets;
 	struct notes notes;
-	bool lost; /* events may have been */
+	struct watch_doubts doubts;
 	struct error problem;
 };
+
+/* Events are missing, or speak of something else by now. */
+static void doubt_all(struct watch *watch)
+{
+	watch->doubts = (struct watch_doubts){ true, true, true };
+}
 
 struct watch *watch_new(const char *path, struct error *err)
 {
@@ -58,7 +64,8 @@ struct watch *watch_new(const char *path, struct error *err)
 		return NULL;
 	}
 	struct watch *watch = xmalloc(sizeof(*watch));
-	*watch = (struct watch){.fd = fd, .path = xstrdup(path), .dir_wd = -1};
+	*watch = (struct watch){ .fd = fd, .path = xstrdup(path), .dir_wd = -1 };
+	doubt_all(watch);
 	return watch;
 }
 
@@ -92,11 +99,11 @@ struct notes *watch_notes(struct watch *watch)
 	return &watch->notes;
 }
 
-bool watch_was_reliable(struct watch *watch)
+struct watch_doubts *watch_doubts(struct watch *watch)
 {
-	bool reliable = !watch->lost && watch->dir_wd >= 0;
-	watch->lost = false;
-	return reliable;
+	if (watch->dir_wd < 0)
+		doubt_all(watch);
+	return &watch->doubts;
 }
 
 const char *watch_problem(const struct watch *watch)
@@ -169,7 +176,7 @@ static void set_dir(struct watch *watch, int wd)
 		return;
 	watch->dir_wd = wd;
 	notes_clear(&watch->notes); /* they speak of another directory */
-	watch->lost = true;
+	doubt_all(watch);
 	release(watch, old);
 }
 
@@ -211,26 +218,29 @@ void watch_target(struct watch *watch, const char *name, int fd, const char *thr
 		return;
 	}
 	target_vec_push(&watch->targets,
-			(struct target){.wd = watch_fd_itself(watch, fd, TARGET_MASK),
-					.name = xstrdup(name),
-					.through = xstrdup(through)});
+			(struct target){ .wd = watch_fd_itself(watch, fd, TARGET_MASK),
+					 .name = xstrdup(name),
+					 .through = xstrdup(through) });
 }
 
 /* --- events --- */
 
-/* Something of `name` may be different; false when so many are noted that none can be told apart.
- */
-static bool note_touch(struct watch *watch, const char *name, bool writing)
+/* Something of `name` may be different. Chunks of one write say the same. */
+static enum source_news note_touch(struct watch *watch, const char *name, uint32_t mask)
 {
+	bool writing = mask & IN_MODIFY;
 	struct note *note = notes_add(&watch->notes, name);
-	if (!note) {
+	if (!note) { /* so many that none can be told apart */
 		notes_clear(&watch->notes);
-		watch->lost = true;
-		return true;
+		doubt_all(watch);
+		return SOURCE_CHANGED;
 	}
-	bool news = !(writing && note->writing);
+	enum source_news news = !writing	? SOURCE_CHANGED
+				: note->writing ? SOURCE_QUIET
+						: SOURCE_WRITING;
 	note->touched = true;
 	note->writing = writing;
+	note->closed = mask & IN_CLOSE_WRITE;
 	return news;
 }
 
@@ -244,34 +254,44 @@ static bool leads_over(const struct watch *watch, const char *name)
 	return false;
 }
 
-static bool on_dir_event(struct watch *watch, uint32_t mask, const char *name)
+static enum source_news on_dir_event(struct watch *watch, uint32_t mask, const char *name)
 {
-	if (!*name)
-		return true;
-	if (!source_name_counts(name))
-		return leads_over(watch, name);
-	if (mask & (IN_DELETE | IN_MOVED_FROM)) {
-		notes_remove(&watch->notes, name);
-		return true;
+	if (*name && !source_name_counts(name)) {
+		bool leads = leads_over(watch, name);
+		watch->doubts.entries |= leads;
+		return leads ? SOURCE_CHANGED : SOURCE_QUIET;
 	}
-	if (mask & (IN_MODIFY | IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO))
-		return note_touch(watch, name, mask & IN_MODIFY);
-	return true;
+	if (*name && mask & (IN_DELETE | IN_MOVED_FROM)) {
+		watch->doubts.names = true;
+		notes_remove(&watch->notes, name);
+		return SOURCE_CHANGED;
+	}
+	if (*name && mask & (IN_CREATE | IN_MOVED_TO))
+		watch->doubts.names = true;
+	if (*name && mask & (IN_MODIFY | IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO))
+		return note_touch(watch, name, mask);
+	watch->doubts.entries = true;
+	return SOURCE_CHANGED;
 }
 
-/* Chunks of one write say the same: the spec file is noted once. */
-static bool on_target_event(struct watch *watch, int wd, uint32_t mask)
+static enum source_news more_of(enum source_news a, enum source_news b)
 {
-	bool worth = false;
+	return a > b ? a : b;
+}
+
+/* The spec file is noted, under each name that leads here. */
+static enum source_news on_target_event(struct watch *watch, int wd, uint32_t mask)
+{
+	enum source_news news = SOURCE_QUIET;
 	for (size_t i = 0; i < watch->targets.count; i++) {
 		struct target *target = &watch->targets.at[i];
 		if (target->wd != wd)
 			continue;
 		if (mask & IN_IGNORED)
 			target->wd = -1;
-		worth |= note_touch(watch, target->name, mask & IN_MODIFY);
+		news = more_of(news, note_touch(watch, target->name, mask));
 	}
-	return worth;
+	return news;
 }
 
 static bool on_ignored(struct watch *watch, int wd)
@@ -279,40 +299,41 @@ static bool on_ignored(struct watch *watch, int wd)
 	bool ours = wd == watch->dir_wd;
 	if (ours) {
 		watch->dir_wd = -1;
-		watch->lost = true;
+		doubt_all(watch);
 	}
 	return trail_lose(&watch->trail, wd) || ours;
 }
 
-static bool on_event(struct watch *watch, const struct inotify_event *event)
+static enum source_news on_event(struct watch *watch, const struct inotify_event *event)
 {
 	const char *name = event->len ? event->name : "";
 	if (event->mask & IN_Q_OVERFLOW) {
 		notes_clear(&watch->notes);
-		watch->lost = true;
-		return true;
+		doubt_all(watch);
+		return SOURCE_CHANGED;
 	}
-	bool worth = on_target_event(watch, event->wd, event->mask);
+	enum source_news news = on_target_event(watch, event->wd, event->mask);
 	if (event->mask & IN_IGNORED)
-		return on_ignored(watch, event->wd) || worth;
+		return on_ignored(watch, event->wd) ? SOURCE_CHANGED : news;
 	if (event->wd == watch->dir_wd)
-		worth |= on_dir_event(watch, event->mask, name);
-	return trail_concerns(&watch->trail, event->wd, name) || worth;
+		news = more_of(news, on_dir_event(watch, event->mask, name));
+	/* Another directory in its place is noticed when it is opened, and doubted then. */
+	return trail_concerns(&watch->trail, event->wd, name) ? SOURCE_CHANGED : news;
 }
 
-bool watch_drain(struct watch *watch)
+enum source_news watch_drain(struct watch *watch)
 {
 	_Alignas(struct inotify_event) char buffer[DRAIN_BYTES];
-	bool worth = false;
+	enum source_news news = SOURCE_QUIET;
 	for (int reads = 0; reads < DRAIN_READS; reads++) {
 		ssize_t got = read(watch->fd, buffer, sizeof(buffer));
 		if (got <= 0)
 			break;
 		for (const char *at = buffer; at < buffer + got;) {
 			const struct inotify_event *event = (const void *)at;
-			worth |= on_event(watch, event);
+			news = more_of(news, on_event(watch, event));
 			at += sizeof(*event) + event->len;
 		}
 	}
-	return worth;
+	return news;
 }

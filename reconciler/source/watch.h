@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "source/dir.h"
 #include "source/names.h"
 
 struct watch;
@@ -14,16 +15,21 @@ void watch_free(struct watch *watch);
 DEFINE_CLEANUP(watch, watch_free)
 
 int watch_fd(const struct watch *watch);
-/* Reads events, a bounded number; true when one of them is worth a scan. Never blocks. */
-bool watch_drain(struct watch *watch);
+/* Reads events, a bounded number. Never blocks. */
+enum source_news watch_drain(struct watch *watch);
 /* Re-arms what is missing, then opens the directory: what changes from here on is reported. The
  * descriptor is the caller's. -1: the directory cannot be looked at; err->sys says why. */
 int watch_open(struct watch *watch, struct error *err);
 
 /* Names noted by drain; the scan reads and settles them. */
 struct notes *watch_notes(struct watch *watch);
-/* False once after events may have been lost: then stat alone is not believed. */
-bool watch_was_reliable(struct watch *watch);
+/* What the events leave open; cleared by the scan that settled it. */
+struct watch_doubts {
+	bool lost;    /* some may have been: stat alone is not believed */
+	bool names;   /* entries came or went: the directory has to be listed */
+	bool entries; /* something may differ that no note names: every file has to be looked at */
+};
+struct watch_doubts *watch_doubts(struct watch *watch);
 /* Why not everything could be watched, or NULL. Borrowed until the next watch_open(). */
 const char *watch_problem(const struct watch *watch);
 

@@ -59,6 +59,45 @@ static void names_that_do_not_count_cost_no_scan(void **state)
 	assert_false(events_say_scan());
 }
 
+static void writing_is_no_change_until_the_close(void **state)
+{
+	(void)state;
+	put("a.yaml", vms("db:1"));
+	EXPECT("db:1");
+	int fd = open(in_dir("a.yaml"), O_WRONLY | O_TRUNC | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(source_dir_drain(fix.dir), SOURCE_WRITING);
+	const char *text = vms("db:2");
+	assert_int_equal(fs_write_all(fd, text, strlen(text)), 0);
+	assert_int_equal(source_dir_drain(fix.dir), SOURCE_QUIET); /* known already */
+	EXPECT_INCOMPLETE("db:1", "a.yaml is being written");
+	close(fd);
+	assert_int_equal(source_dir_drain(fix.dir), SOURCE_CHANGED);
+	EXPECT("db:2");
+}
+
+static void a_close_that_is_not_the_last_is_looked_at_again(void **state)
+{
+	(void)state;
+	put("a.yaml", vms("db:1"));
+	EXPECT("db:1");
+	int other = open(in_dir("a.yaml"), O_WRONLY | O_CLOEXEC);
+	assert_true(other >= 0);
+	put("a.yaml", vms("db:2"));
+	assert_int_equal(source_dir_drain(fix.dir), SOURCE_CHANGED);
+	source_result_clear(&fix.result);
+	source_dir_glance(fix.dir, &fix.result);
+	assert_false(fix.result.complete);
+	assert_true(fix.result.closing);
+	source_result_clear(&fix.result);
+	source_dir_glance(fix.dir, &fix.result);
+	assert_false(fix.result.complete);
+	assert_false(fix.result.closing); /* asked for once: its own close will be told */
+	close(other);
+	assert_int_equal(source_dir_drain(fix.dir), SOURCE_CHANGED);
+	EXPECT("db:2");
+}
+
 static void vim_saves(void **state)
 {
 	(void)state;
@@ -365,6 +404,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_that_count),
 		RULE(names_that_do_not_count_cost_no_scan),
+		RULE(writing_is_no_change_until_the_close),
+		RULE(a_close_that_is_not_the_last_is_looked_at_again),
 		RULE(vim_saves),
 		RULE(git_checks_out),
 		RULE(rsync_and_careful_programs_rename),
