@@ -129,10 +129,10 @@ static void settle_system_disk(const struct field *f, struct draft *draft, const
 /* --- the table --- */
 
 const struct field vm_fields[FIELD_COUNT] = {
-	{NAME(image), .fallback_text = "tiny", .change = CLASS_REIMAGE, .example = "debian",
-	 .dflt = "tiny, unless the configuration sets another",
-	 .doc = "The image the system disk is made from: a name in the local store or the catalog, "
-		"or an OCI reference. Missing ones are pulled."},
+	{NAME(image), .fallback_text = "tiny", .change = CLASS_REIMAGE, .example = "tiny",
+	 .dflt = "tiny",
+	 .doc = "The image the system disk is made from: a name in the local store or the "
+		"catalog. Missing ones are pulled."},
 	{NAME(kernel), .fallback_text = "", .change = CLASS_RESTART, .example = "debian-cloud",
 	 .dflt = "the image's kernel",
 	 .doc = "The kernel to boot, by its name in the kernel store."},
