@@ -2,7 +2,8 @@
 #   make demo, demo-down   boot the VMs of examples/vms.yaml, take them away again
 #   make test              everything that must pass, on real VMs; make unit: only what needs none
 #   make lint, bench, docs, install
-# The first build of a fresh machine installs the packages it needs (scripts/deps.sh); NODEPS=1 not.
+# demo, test and lint install the packages they need (scripts/deps.sh), make deps does only that;
+# with NODEPS=1 nothing is installed.
 
 VERSION    := 0.1.0
 COMMIT     := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -10,8 +11,12 @@ PREFIX     ?= /usr/local
 PKG_CONFIG ?= pkg-config
 BUILD      ?= build$(if $(SAN),-san)$(if $(COV),-cov)$(if $(FAILPOINTS),-fp)
 Q          := $(if $(V),,@)
+# "  CC    file.c", unless the commands themselves are shown, or with -s nothing.
+say         = $(if $(V)$(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),,@printf '  %-6s%s\n' $(1) $(2))
 
 DEPS       := yaml-0.1 sqlite3 libssh libcjson libarchive
+READY      := $(shell command -v $(firstword $(CC)) > /dev/null && $(PKG_CONFIG) --exists $(DEPS) 2> /dev/null && echo yes)
+need_packages = $(if $(READY),,$(error packages are missing: 'make deps' installs them))
 WARN       := -Wall -Wextra -Wshadow -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	      -Wpointer-arith -Wwrite-strings $(if $(DEV),-Werror)
 CFLAGS     ?= -O2 -g
@@ -50,11 +55,16 @@ test-deps: build/.deps-test
 build/.deps-test: scripts/deps.sh
 	$(if $(NODEPS),,@scripts/deps.sh build run test)
 	@mkdir -p build && touch $@ build/.deps
+lint-deps: build/.deps-lint
+build/.deps-lint: scripts/deps.sh
+	$(if $(NODEPS),,@scripts/deps.sh build lint)
+	@mkdir -p build && touch $@
 
 # --- objects and programs ---
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(if $(Q),@echo "  CC    $<")
+	$(need_packages)
+	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -c $< -o $@
 
 # Those that say which commit they are, so that a stale daemon is noticed.
@@ -75,11 +85,11 @@ $(LIB): $(LIB_OBJ)
 $(BUILD)/bangerd: $(call objects,reconciler/daemon/*.c) $(LIB)
 $(BUILD)/banger: $(call objects,reconciler/cli/*.c) $(LIB)
 $(BUILD)/bangerd $(BUILD)/banger:
-	$(if $(Q),@echo "  LINK  $@")
+	$(call say,LINK,$@)
 	$(Q)$(LINK) $^ $(LDLIBS) -o $@
 
 $(BUILD)/banger-agent: $(GUEST_OBJ)
-	$(if $(Q),@echo "  LINK  $@")
+	$(call say,LINK,$@)
 	$(Q)$(CC) $(BASE_FLAGS) -Wl,--as-needed $^ $(shell $(PKG_CONFIG) --libs libcjson 2>/dev/null) -lm -o $@
 
 $(BUILD)/share/agent.cpio: $(BUILD)/banger-agent scripts/agent-initrd.sh
@@ -100,6 +110,7 @@ $(foreach t,$(UNIT),$(if $(findstring /test_agent,$t),$t)) $(filter %/fuzz_agent
 $(FUZZ): tests/fuzz/driver.c
 $(BUILD)/tests/%: tests/unit/%.c $(LIB)
 	@mkdir -p $(@D)
+	@$(PKG_CONFIG) --exists cmocka || { echo "cmocka is missing: 'make test-deps' installs it" >&2; exit 1; }
 	$(Q)$(LINK) $(CPPFLAGS) $< $(TEST_OBJ) $(LIB) $(LDLIBS) $(TEST_LIBS) -o $@
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(LIB)
 	@mkdir -p $(@D)
@@ -118,13 +129,12 @@ test: test-deps
 	@BUILD=build-san tests/run.sh all
 bench: all $(BENCH)
 	@BUILD=$(BUILD) tests/bench/run.sh
-demo: deps
-	@$(MAKE) --no-print-directory -j$$(nproc) all
-	@BUILD=$(BUILD) scripts/demo.sh up
+demo:
+	+@MAKE='$(MAKE)' BUILD=$(BUILD) scripts/demo.sh up
 demo-down:
 	@BUILD=$(BUILD) scripts/demo.sh down
 
-lint: test-deps
+lint: lint-deps
 	@scripts/lint.sh
 docs: all
 	@scripts/gen-docs.sh $(BUILD)
@@ -143,5 +153,5 @@ clean:
 	rm -rf build build-*
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all deps test-deps tests-built unit e2e test bench demo demo-down lint docs install clean
+.PHONY: all deps test-deps lint-deps tests-built unit e2e test bench demo demo-down lint docs install clean
 .SECONDARY:
