@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/run.sh unit|e2e|all - run what was built into $BUILD; the last line counts.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build-san}
 export BUILD
 what=${1:-all}
@@ -41,6 +41,7 @@ if [ "$what" != e2e ]; then
 fi
 if [ "$what" != unit ]; then
 	tests/e2e/run.py | tee "$log.e2e" || :
+	# shellcheck disable=SC2046 # "N passed, N failed" is four words
 	set -- $(tail -n 1 "$log.e2e")
 	rm -f "$log.e2e"
 	passed=$((passed + ${1:-0}))

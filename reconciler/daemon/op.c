@@ -165,8 +165,9 @@ cJSON *ops_answer_now(struct bangerd *d, const cJSON *params)
 	cJSON *answer = ops_answer(d, params);
 	if (answer)
 		return answer;
-	if (!cJSON_IsArray(json_get(params, "ids")))
-		return op_to_json(op_find(d, json_str(params, "id", "")));
+	const struct op *op = op_find(d, json_str(params, "id", ""));
+	if (op && !cJSON_IsArray(json_get(params, "ids")))
+		return op_to_json(op);
 	answer = cJSON_CreateObject();
 	cJSON_AddArrayToObject(answer, "items");
 	json_add_int(answer, "seen", json_int(params, "seen", 0));
