@@ -92,10 +92,10 @@ static bool image_moved_on(struct bangerd *d, const struct vm *vm, const struct 
 	return moved;
 }
 
-static void add_member(struct bangerd *d, struct stack_plan *plan, const char *name,
+/* vm: what has the name already, or NULL. */
+static void add_member(struct bangerd *d, struct stack_plan *plan, const char *name, struct vm *vm,
 		       const struct vm_spec *want, const struct apply_options *options)
 {
-	struct vm *vm = vm_find(d, name);
 	struct plan_member *member = &plan->members[plan->count];
 	struct vm_spec **have = &plan->haves[plan->count++];
 	*member = (struct plan_member){ .name = name, .want = want, .have = { .stack = "" } };
@@ -117,18 +117,16 @@ static void collect_members(struct bangerd *d, const char *stack,
 {
 	size_t s = 0, v = 0;
 	while (s < count || (complete && v < d->vm_count)) {
-		struct vm *vm = complete && v < d->vm_count ? d->vms[v] : NULL;
+		struct vm *vm = v < d->vm_count ? d->vms[v] : NULL;
 		int order = s == count ? 1 : !vm ? -1 : strcmp(specs[s]->name, vm->row.name);
+		v += order >= 0;
 		if (order <= 0) {
 			const struct vm_spec *want = options->delete_named ? NULL : specs[s];
-			add_member(d, plan, specs[s]->name, want, options);
+			add_member(d, plan, specs[s]->name, order ? NULL : vm, want, options);
 			s++;
-			v += order == 0;
-			continue;
+		} else if (complete && !vm->row.deleting && !strcmp(vm->row.stack, stack)) {
+			add_member(d, plan, vm->row.name, vm, NULL, options);
 		}
-		v++;
-		if (!vm->row.deleting && !strcmp(vm->row.stack, stack))
-			add_member(d, plan, vm->row.name, NULL, options);
 	}
 }
 
