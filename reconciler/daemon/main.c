@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <libssh/libssh.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,6 +89,7 @@ static void resync(void *data)
 	for (size_t i = 0; i < d->vm_count; i++)
 		vm_mark(d->vms[i]);
 	loop_timer_set(d->resync, RESYNC_MS);
+	malloc_trim(0); /* what large requests left lies idle for a minute */
 }
 
 static void signalled(void *data, int number)

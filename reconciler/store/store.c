@@ -221,9 +221,11 @@ static int open_file(struct store *store, struct error *err)
 	/* Everybody's file until migrate() has seen that it is ours: only reading before it. */
 	if (migrate(store->db, store->path, migrations, ARRAY_COUNT(migrations), err) < 0)
 		return -1;
+	/* All rows are read once and kept by the caller: there is nothing to keep pages for. */
 	if (sqlite3_exec(store->db,
 			 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-			 "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF",
+			 "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
+			 "PRAGMA cache_size = -256",
 			 NULL, NULL, NULL) != SQLITE_OK)
 		return failed(store, "open", err);
 	return check_integrity(store, err);
