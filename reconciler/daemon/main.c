@@ -89,6 +89,7 @@ static void resync(void *data)
 	for (size_t i = 0; i < d->vm_count; i++)
 		vm_mark(d->vms[i]);
 	loop_timer_set(d->resync, RESYNC_MS);
+	store_settle(d->store);
 	malloc_trim(0); /* what large requests left lies idle for a minute */
 }
 

@@ -267,8 +267,9 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 	if (store_begin(d->store, err) < 0)
 		return -1;
 	if (stack_put(d, stack, source, watched, err) < 0 ||
-	    store_stack_size_note(d->store, stack, clock_wall_ms(), GUARD_WINDOW_MS, (int64_t)size,
-				  err) < 0 ||
+	    (plan->plan.to_delete && /* else it cannot get smaller, and a later note says as much */
+	     store_stack_size_note(d->store, stack, clock_wall_ms(), GUARD_WINDOW_MS,
+				   (int64_t)size, err) < 0) ||
 	    write_intent(d, stack, plan, options, ops, err) < 0 || store_commit(d->store, err) < 0) {
 		/* Memory may be ahead of the store now. Crash-only: the next bangerd reads the store,
 		 * the VMs run on. */

@@ -4,6 +4,9 @@
  * a crash of the machine may lose the last moments of intent but never tears the file; the next
  * apply brings them again.
  *
+ * A checkpoint flushes to the disk, which may take as long as the disk likes: the owner asks for one
+ * when nobody waits (store_settle()). Only a log of CHECKPOINT_PAGES is not left waiting.
+ *
  * Statements are prepared on first use and kept. Whether a transaction is open is asked of SQLite
  * (autocommit), which ends one by itself on some errors; so a commit after such an error fails
  * instead of pretending. Calls made of several statements open a transaction of their own when the
@@ -16,7 +19,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define BUSY_MS 2000
+#define BUSY_MS		 2000
+#define CHECKPOINT_PAGES "8192"
 
 /* Never edited once released: a change is a new row. */
 static const struct migration migrations[] = {
@@ -225,7 +229,7 @@ static int open_file(struct store *store, struct error *err)
 	if (sqlite3_exec(store->db,
 			 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
 			 "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
-			 "PRAGMA cache_size = -256",
+			 "PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = " CHECKPOINT_PAGES,
 			 NULL, NULL, NULL) != SQLITE_OK)
 		return failed(store, "open", err);
 	return check_integrity(store, err);
@@ -239,6 +243,12 @@ struct store *store_open(const char *path, struct error *err)
 		return store;
 	store_close(store);
 	return NULL;
+}
+
+void store_settle(struct store *store)
+{
+	/* What cannot be moved now stays in the log, where it is as safe. */
+	sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 }
 
 void store_close(struct store *store)

@@ -18,6 +18,8 @@ struct store;
 
 struct store *store_open(const char *path, struct error *err);
 void store_close(struct store *store);
+/* Moves what was committed to its final place and flushes it, if there is something; blocks. */
+void store_settle(struct store *store);
 DEFINE_CLEANUP(store, store_close)
 
 int store_begin(struct store *store, struct error *err);
