@@ -136,8 +136,14 @@ struct pull *pull_need(struct bangerd *d, const struct vm_spec *spec, const char
 	struct image image = { 0 };
 	struct kernel kernel = { 0 };
 	struct error err;
-	if (image_find(&d->host.images, digest ? digest : spec->image, &image, &err) < 0)
-		return pull_begin(d, spec->image, false, false);
+	if (image_find(&d->host.images, digest ? digest : spec->image, &image, &err) < 0) {
+		if (!digest || image_find(&d->host.images, spec->image, &image, &err) < 0)
+			return pull_begin(d, spec->image, false, false);
+		/* The name is there and has moved on: no pull brings back what this VM was made
+		 * from. Its start fails, and says so. */
+		image_clear(&image);
+		return NULL;
+	}
 	const char *kernel_name = spec->kernel[0] ? spec->kernel : image.kernel;
 	bool missing = kernel_find(&d->host.images, kernel_name, &kernel, &err) < 0;
 	struct pull *pull = missing ? pull_begin(d, kernel_name, true, false) : NULL;

@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
 
 import harness  # noqa: E402
+import run  # noqa: E402
 
 NAMES = ("schema", "save", "boot", "idle", "restart")
 
@@ -136,6 +137,8 @@ def main():
         print(f"bench: no measurement '{unknown[0]}', there are: {' '.join(NAMES)}", file=sys.stderr)
         return 2
     report = Report()
+    if set(names) & {"save", "boot", "restart"}:
+        run.prepare_images()
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
         try:

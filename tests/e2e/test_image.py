@@ -39,3 +39,19 @@ def scenario_many_daemonless_clients_start_one_daemon(home):
 
 
 scenario_many_daemonless_clients_start_one_daemon.without_images = True
+
+
+def scenario_an_image_that_is_gone_is_said_once(home):
+    """The name moved on and the old digest was lost: pulling by name would end at once, for ever."""
+    home.banger("apply", "-f", home.spec(a=", state: stopped"), "--yes")
+    home.banger("daemon", "stop")
+    images = os.path.join(home.state, "images")
+    digest = next(d for d in os.listdir(images) if len(d) == 64)
+    other = "f" * 64
+    os.rename(os.path.join(images, digest), os.path.join(images, other))
+    os.unlink(os.path.join(images, "names", "tiny"))
+    os.symlink("../" + other, os.path.join(images, "names", "tiny"))
+    refused = home.banger("apply", "-f", home.spec(a=""), "--yes", code=2)
+    check(digest in refused.err, f"says which\n{refused}")
+    equal(home.log().count("pulled image"), 0, "pulls")
+    equal(home.boots(), 0, "boots")
