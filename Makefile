@@ -154,4 +154,3 @@ clean:
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 .PHONY: all deps test-deps lint-deps tests-built unit e2e test bench demo demo-down lint docs install clean
-.SECONDARY:
