@@ -183,12 +183,18 @@ static void process_started(struct vm *vm, struct job *job)
 		expect_ready(vm);
 }
 
+/* Whoever changed what is wanted has marked the VM already; how the job ended, even if by a fault of
+ * its own before it saw that it was cancelled, is not the answer to the new wish. */
+static bool was_superseded(const struct vm *vm, const struct job *job)
+{
+	return job->err.code == ERROR_CANCELLED || atomic_load(&job->cancel) ||
+	       (vm->row.deleting && job->kind != ACTION_DELETE);
+}
+
 static void job_failed(struct vm *vm, struct job *job)
 {
-	if (job->err.code == ERROR_CANCELLED) {
-		/* Superseded: whoever changed what is wanted has marked the VM already. */
+	if (was_superseded(vm, job))
 		return;
-	}
 	vm->last_error = job->err;
 	auto_free char *who = xasprintf("vm '%s': %s", vm->row.name, action_kind_name(job->kind));
 	error_wrap(&vm->last_error, "%s", who);

@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import socket
 import subprocess
 import time
 
@@ -176,3 +177,20 @@ def scenario_reimage_keeps_the_work_disk(home):
     equal(home.ssh("web", "cat", "/root/kept"), "a", "work disk kept when it grows")
     sizes = home.ssh("web", "sh", "-c", "df -m / /root | awk 'NR > 1 { print $2 }'").split()
     check(int(sizes[0]) > 850 and int(sizes[1]) > 200, f"file systems grew: {sizes}")
+
+
+def scenario_a_creation_that_fails_again_and_again_is_deleted(home):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        spec = home.spec(web=f', ports: ["{port}:80"]')
+        for _ in range(3):
+            result = home.banger("apply", "-f", spec, "--yes", code=4)
+            check(f"port 127.0.0.1:{port}/tcp is taken" in result.err, result)
+            # In the middle of the next try, whose failure is not the deletion's.
+            wait_for("another try", PATIENCE, lambda: any(
+                op["kind"] == "create" and not op["done"] for op in home.banger("op", "list", "-o", "json").json()), 0.01)
+            home.banger("delete", "-f", spec, "--yes")
+            equal(home.vms(), {}, "deleted")
+            equal(home.vm_dirs(), [], "nothing is left")
