@@ -7,7 +7,8 @@ the hand. Knocking on the port instead would measure the knocking: user networki
 the guest listens, and a knock that comes too early costs seconds. The hand prepares before its
 clock stops but knows nothing else to do; "guest alone" takes even that from it.
 
-Pairs are interleaved, and who begins changes from pair to pair. BANGER_BENCH_PAIRS says how many."""
+Pairs are interleaved, and who begins changes from pair to pair. BANGER_BENCH_PAIRS says how many.
+A machine that does other things makes the two of a pair differ by a fifth and more."""
 
 import json
 import os
@@ -138,6 +139,7 @@ def measure(report):
         report.add(f"apply to ssh-ready, median of {PAIRS}", median(o[0] for o in ours), "ms", None,
                    "the same guest by hand", median(t[0] for t in theirs), limit=1.03,
                    samples=ours, peer_samples=theirs)
+        report.add("  of each pair, the median ratio", median(o[0] / t[0] for o, t in zip(ours, theirs)), "of its peer")
         report.add("  the same against the guest alone", median(o[0] for o in ours), "ms", None,
                    "without preparing disks", median(t[1] for t in theirs))
         report.add("  of it, hypervisor to ready", median(o[1] for o in ours), "ms", None,
