@@ -73,6 +73,7 @@ static bool link_connected(struct vm *vm, struct link *link, int fd, loop_fd_fn 
 /* --- monitor --- */
 
 static void monitor_open(void *data);
+static void agent_open(void *data);
 
 /* A guest may reboot as it likes; one that never gets ready in between boots in a circle. */
 static void guest_reset(struct vm *vm)
@@ -82,6 +83,9 @@ static void guest_reset(struct vm *vm)
 	vm->resets = was_ready ? 0 : vm->resets + 1;
 	vm->ready = false;
 	vm->restarts++;
+	/* What the agent said was of the last boot: greet the new one. */
+	if (!vm->job)
+		link_retry(vm, &vm->agent, agent_open, 0);
 	vm_ready_changed(vm);
 	if (vm->resets < RESETS_MAX || vm->job)
 		return;
@@ -163,7 +167,6 @@ void links_drain_monitor(struct vm *vm)
 
 /* --- agent --- */
 
-static void agent_open(void *data);
 
 static void agent_changed(struct vm *vm, enum agent_event event)
 {
