@@ -24,7 +24,7 @@ BASE_FLAGS := -std=c11 -fno-common -fstack-protector-strong
 SAN_FLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 COV_FLAGS  := $(if $(COV),--coverage -fprofile-update=atomic)
 override CPPFLAGS += -D_GNU_SOURCE -I. -Ireconciler -MMD -MP -DBANGER_VERSION='"$(VERSION)"' \
-	      -DBANGER_SHARE_DIR='"$(PREFIX)/share/banger"' $(if $(FAILPOINTS),-DBANGER_FAILPOINTS) \
+	      -DBANGER_SHARE_DIR='"$(PREFIX)/share/banger"' $(if $(FAILPOINTS)$(SAN),-DBANGER_FAILPOINTS) \
 	      $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
 HOST_CFLAGS = $(BASE_FLAGS) $(WARN) $(CFLAGS) $(SAN_FLAGS) $(COV_FLAGS)
 LINK        = $(CC) $(HOST_CFLAGS) -Wl,--as-needed $(LDFLAGS)
@@ -119,10 +119,14 @@ $(BUILD)/bench/%: tests/bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(LINK) $(CPPFLAGS) $< $(LIB) $(LDLIBS) -o $@
 
-tests-built: all $(UNIT) $(FUZZ)
+$(BUILD)/fake/qemu-system-x86_64: tests/fake/qemu.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_FLAGS) $(WARN) $(CFLAGS) $< -o $@
+
+tests-built: all $(UNIT) $(FUZZ) $(BUILD)/fake/qemu-system-x86_64
 unit: tests-built
 	@BUILD=$(BUILD) tests/run.sh unit
-e2e: all
+e2e: tests-built
 	@BUILD=$(BUILD) tests/run.sh e2e
 test: test-deps
 	@$(MAKE) --no-print-directory DEV=1 SAN=address,undefined -j$$(nproc) tests-built

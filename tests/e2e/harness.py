@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -84,9 +85,52 @@ def processes():
     return found
 
 
+class Rpc:
+    """A client without manners, for what banger itself never does."""
+
+    def __init__(self, home):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.last = 0
+        try:
+            self.socket.connect(home.socket_path)
+        except OSError:
+            self.socket.close()
+            raise
+        self.socket.settimeout(PATIENCE)
+
+    def send(self, method, params=None, fds=()):
+        self.last += 1
+        body = json.dumps({"id": self.last, "method": method, "params": params or {}}).encode()
+        socket.send_fds(self.socket, [struct.pack(">I", len(body)) + body], list(fds))
+        return self.last
+
+    def exactly(self, size):
+        data = b""
+        while len(data) < size:
+            more = self.socket.recv(size - len(data))
+            if not more:
+                raise ConnectionError("bangerd hung up")
+            data += more
+        return data
+
+    def receive(self):
+        return json.loads(self.exactly(struct.unpack(">I", self.exactly(4))[0]))
+
+    def call(self, method, params=None, fds=()):
+        number = self.send(method, params, fds)
+        while True:
+            reply = self.receive()
+            if reply["id"] == number:
+                return reply
+
+    def close(self):
+        self.socket.close()
+
+
 class Home:
     def __init__(self, name, images=True):
         self.name = name
+        self.fake = False
         self.dir = tempfile.mkdtemp(prefix="banger-e2e-")
         self.state = os.path.join(self.dir, "state", "banger")
         self.work = os.path.join(self.dir, "work")
@@ -106,12 +150,43 @@ class Home:
         )
         os.makedirs(self.env["HOME"])
         os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o700)
+        self.socket_path = os.path.join(self.env["XDG_RUNTIME_DIR"], "banger", "bangerd.sock")
         if images:
             for store in ("images", "kernels"):
                 source = os.path.join(IMAGES, "state", "banger", store)
                 if os.path.isdir(source):
                     subprocess.run(["cp", "-al", source, self.state], check=True)
         self.children = []
+        self.daemons = []
+
+    # --- faults ---
+    def fake_qemu(self, **conf):
+        """From now on hypervisors are tests/fake/qemu.c, behaving as said (keys there)."""
+        if not self.fake:
+            self.fake = True
+            self.env["PATH"] = os.path.join(BUILD, "fake") + os.pathsep + self.env["PATH"]
+            self.env["FAKE_QEMU"] = os.path.join(self.dir, "fake.conf")
+        self.file(self.env["FAKE_QEMU"], "".join(f"{key} {value}\n" for key, value in conf.items()))
+
+    def doomed_daemon(self, failpoint):
+        """A bangerd that kills itself there; the one that ran is ended first."""
+        pid = self.daemon_pid()
+        if pid:
+            self.kill_daemon(signal.SIGTERM)
+        log = open(os.path.join(self.state, "bangerd.log"), "a")
+        daemon = subprocess.Popen([os.path.join(BUILD, "bangerd")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                  env=dict(self.env, BANGER_FAILPOINT=failpoint), cwd="/")
+        log.close()
+        self.daemons.append(daemon)
+        wait_for("bangerd listens", PATIENCE, lambda: daemon.poll() is not None or self.listens())
+        return daemon
+
+    def listens(self):
+        try:
+            Rpc(self).close()
+            return True
+        except OSError:
+            return False
 
     # --- commands ---
     def banger(self, *args, code=0, input=None, timeout=PATIENCE * 2, env=None, cwd=None):
@@ -200,7 +275,7 @@ class Home:
         return wait_for(f"log says {pattern!r}", seconds, lambda: re.search(pattern, self.log()))
 
     def boots(self):
-        return self.log().count("hypervisor started: pid")
+        return 0 if self.fake else self.log().count("hypervisor started: pid")
 
     def vm_dirs(self):
         path = os.path.join(self.state, "vms")
@@ -219,6 +294,10 @@ class Home:
             for pipe in (child.stdout, child.stderr):
                 pipe.close()
         problems = []
+        for daemon in self.daemons:
+            if daemon.poll() is None:
+                daemon.terminate()
+            daemon.wait()
         pid = self.daemon_pid()
         if pid:
             os.kill(pid, signal.SIGTERM)

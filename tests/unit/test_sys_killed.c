@@ -1,6 +1,8 @@
 /* sys/proc_detach: the daemon dies in the middle of a start. Builds its own copy with failpoints;
  * the library's is then not linked. */
+#ifndef BANGER_FAILPOINTS
 #define BANGER_FAILPOINTS
+#endif
 #include "base/failpoint.c"
 #include "sys/proc_detach.c"
 

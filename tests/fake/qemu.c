@@ -1,0 +1,246 @@
+/* A scripted stand-in for QEMU, for faults and for many VMs at once: no guest, but everything that
+ * bangerd sees of one. It is called qemu-system-x86_64, takes QEMU's command line, binds the ports
+ * that are to be forwarded, and serves monitor, agent and console in its working directory.
+ *
+ * How it behaves stands in the file that $FAKE_QEMU names, read at every start, "key number" lines:
+ *   exit N       ends at once with that status       mute 1       its monitor never says a word
+ *   ready N      ms until the agent says ready       deaf 1       the agent ignores poweroff
+ *   off N        ms that a poweroff takes            die N        ms until it dies by itself
+ *   flood 1      the agent talks without end         garbage 1    ... and it is no JSON
+ *   agent 0      nothing answers on the agent's port */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MONITOR, AGENT, CONSOLE, PORTS };
+static const char *const names[PORTS] = { "qmp.sock", "agent.sock", "console.sock" };
+static struct {
+	int listener, peer;
+	char line[4096];
+	size_t len;
+} ports[PORTS];
+static long conf_exit = -1, conf_mute, conf_ready = 50, conf_deaf, conf_off = 20, conf_die = -1,
+	    conf_flood, conf_garbage, conf_agent = 1;
+static const struct {
+	const char *key;
+	long *value;
+} keys[] = { { "exit", &conf_exit },   { "mute", &conf_mute },	     { "ready", &conf_ready },
+	     { "deaf", &conf_deaf },   { "off", &conf_off },	     { "die", &conf_die },
+	     { "flood", &conf_flood }, { "garbage", &conf_garbage }, { "agent", &conf_agent } };
+static char boot_id[40];
+static long off_at = -1;
+static bool is_ready;
+
+static long now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void read_conf(void)
+{
+	const char *path = getenv("FAKE_QEMU");
+	FILE *file = path ? fopen(path, "re") : NULL;
+	char key[16];
+	long value;
+	while (file && fscanf(file, "%15s %ld", key, &value) == 2)
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			if (!strcmp(key, keys[i].key))
+				*keys[i].value = value;
+	if (file)
+		fclose(file);
+}
+
+/* "user,id=net0,...,hostfwd=tcp:127.0.0.1:8080-:80,...": taken as QEMU would take them. */
+static void bind_ports(const char *netdev)
+{
+	for (const char *at = netdev; (at = strstr(at, "hostfwd=")); at++) {
+		char proto[4], host[16], rule[64];
+		unsigned port;
+		if (sscanf(at, "hostfwd=%3[a-z]:%15[0-9.]:%u", proto, host, &port) != 3)
+			continue;
+		struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+		inet_pton(AF_INET, host, &to.sin_addr);
+		bool tcp = !strcmp(proto, "tcp");
+		int fd = socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0), on = 1;
+		if (tcp)
+			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		if (bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0 && (!tcp || listen(fd, 1) == 0))
+			continue;
+		snprintf(rule, sizeof(rule), "%.*s", (int)strcspn(at + 8, ","), at + 8);
+		fprintf(stderr, "Could not set up host forwarding rule '%s'\n", rule);
+		exit(1);
+	}
+}
+
+static void say(int which, const char *text)
+{
+	if (ports[which].peer >= 0)
+		send(ports[which].peer, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void end(const char *reason)
+{
+	char event[128];
+	snprintf(event, sizeof(event),
+		 "{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"%s\"}}\r\n", reason);
+	say(MONITOR, event);
+	exit(0);
+}
+
+static void agent_says(const char *line)
+{
+	char text[512];
+	const char *id = strstr(line, "\"id\":");
+	if (!id || !conf_agent)
+		return;
+	if (strstr(line, "hello"))
+		snprintf(text, sizeof(text),
+			 "{\"id\":%ld,\"result\":{\"version\":1,\"boot_id\":\"%s\",\"phase\":\"%s\","
+			 "\"ready\":%s,\"phases\":{}}}\n",
+			 strtol(id + 5, NULL, 10), boot_id, is_ready ? "ready" : "mounted",
+			 is_ready ? "true" : "false");
+	else
+		snprintf(text, sizeof(text), "{\"id\":%ld,\"result\":{}}\n", strtol(id + 5, NULL, 10));
+	say(AGENT, text);
+	if (strstr(line, "poweroff") && !conf_deaf && off_at < 0)
+		off_at = now_ms() + conf_off;
+}
+
+static void monitor_says(const char *line)
+{
+	if (strstr(line, "info usernet"))
+		say(MONITOR, "{\"return\":\"  TCP[HOST_FORWARD]  9  127.64.0.1  2222  10.0.2.15  22  0  0\\r\\n"
+			     "\"}\r\n");
+	else
+		say(MONITOR, strstr(line, "human") ? "{\"return\":\"\"}\r\n" : "{\"return\":{}}\r\n");
+	if (strstr(line, "\"quit\""))
+		end("host-qmp-quit");
+}
+
+static void readable(int which)
+{
+	char chunk[1024];
+	ssize_t got = recv(ports[which].peer, chunk, sizeof(chunk), 0);
+	if (got <= 0) {
+		close(ports[which].peer);
+		ports[which].peer = -1;
+		return;
+	}
+	for (ssize_t i = 0; i < got; i++) {
+		if (chunk[i] != '\n') {
+			if (ports[which].len < sizeof(ports[which].line) - 1)
+				ports[which].line[ports[which].len++] = chunk[i];
+			continue;
+		}
+		ports[which].line[ports[which].len] = '\0';
+		ports[which].len = 0;
+		if (which == MONITOR)
+			monitor_says(ports[which].line);
+		else if (which == AGENT)
+			agent_says(ports[which].line);
+	}
+}
+
+static void accepted(int which)
+{
+	ports[which].peer = accept4(ports[which].listener, NULL, NULL, SOCK_CLOEXEC);
+	ports[which].len = 0;
+	if (which == MONITOR && !conf_mute)
+		say(MONITOR, "{\"QMP\":{\"version\":{},\"capabilities\":[]}}\r\n");
+}
+
+static void open_ports(void)
+{
+	for (int i = 0; i < PORTS; i++) {
+		struct sockaddr_un address = { .sun_family = AF_UNIX };
+		snprintf(address.sun_path, sizeof(address.sun_path), "%s", names[i]);
+		ports[i].peer = -1;
+		ports[i].listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (bind(ports[i].listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		    listen(ports[i].listener, 1) < 0) {
+			perror(names[i]);
+			exit(1);
+		}
+	}
+}
+
+static void talk(void)
+{
+	static char much[60000];
+	if (!much[0]) {
+		memset(much, conf_garbage ? '{' : ' ', sizeof(much) - 1);
+		if (!conf_garbage)
+			memcpy(much, "{\"event\":\"noise\"}", 17);
+		for (size_t i = conf_garbage ? 30000 : 100; i < sizeof(much); i += 100)
+			much[i] = conf_garbage ? '{' : ' ';
+		much[sizeof(much) - 2] = '\n';
+	}
+	if (ports[AGENT].peer >= 0)
+		send(ports[AGENT].peer, much, sizeof(much) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void serve(long began)
+{
+	for (;;) {
+		struct pollfd fds[PORTS];
+		for (int i = 0; i < PORTS; i++)
+			fds[i] = (struct pollfd){ .fd = ports[i].peer >= 0 ? ports[i].peer
+									   : ports[i].listener,
+						  .events = POLLIN };
+		if (conf_flood && ports[AGENT].peer >= 0)
+			fds[AGENT].events |= POLLOUT;
+		poll(fds, PORTS, 10);
+		for (int i = 0; i < PORTS; i++) {
+			if (!fds[i].revents)
+				continue;
+			if (fds[i].fd == ports[i].listener)
+				accepted(i);
+			else if (fds[i].revents & ~POLLOUT)
+				readable(i);
+		}
+		if (conf_flood)
+			talk();
+		long age = now_ms() - began;
+		if (conf_agent && !is_ready && conf_ready >= 0 && age >= conf_ready) {
+			is_ready = true;
+			say(AGENT, "{\"event\":\"phase\",\"params\":{\"phase\":\"ready\",\"uptime_ms\":9,"
+				   "\"ready\":true}}\n");
+		}
+		if (off_at >= 0 && now_ms() >= off_at)
+			end("guest-shutdown");
+		if (conf_die >= 0 && age >= conf_die)
+			_exit(3);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	long began = now_ms();
+	if (argc > 1 && !strcmp(argv[1], "--version")) {
+		puts("QEMU emulator version 7.2.22 (a stand-in)");
+		return 0;
+	}
+	read_conf();
+	if (conf_exit >= 0) {
+		fprintf(stderr, "the stand-in was told to fail\n");
+		return (int)conf_exit;
+	}
+	for (int i = 1; i + 1 < argc; i++)
+		if (!strcmp(argv[i], "-netdev"))
+			bind_ports(argv[i + 1]);
+	snprintf(boot_id, sizeof(boot_id), "%08x-0000-4000-8000-%012lx", (unsigned)getpid(),
+		 (unsigned long)began & 0xffffffffffff);
+	open_ports();
+	serve(began);
+}
