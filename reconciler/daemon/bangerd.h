@@ -2,7 +2,8 @@
  *
  * vm.c       a VM in memory: row, specs, what is known of its process
  * links.c    the connections to a running VM: monitor, agent, console
- * converge.c dirty VMs -> plan -> job -> result
+ * converge.c dirty VMs -> plan -> job
+ * outcome.c  what came of a job, a boot, a death
  * gather.c   start-up: store, then the host
  * op.c       operations people wait for
  * stack.c    a spec set against the store: plan, intent
@@ -25,6 +26,7 @@
 #define OPS_KEPT  256
 
 struct bangerd;
+struct vm;
 
 /* --- op.c --- */
 struct op {
@@ -42,6 +44,10 @@ struct op {
 struct op *op_new(struct bangerd *d, const char *kind, const char *name);
 void op_stage(struct bangerd *d, struct op *op, const char *stage, const char *detail);
 void op_finish(struct bangerd *d, struct op *op, const struct error *err); /* NULL: success */
+/* The operation of a VM that is about to be marked: the one under way when it leads the same way,
+ * else a new one, and whoever waited for the old one is told. kind: an action's name, or a verb. */
+struct op *vm_begin_op(struct vm *vm, const char *kind);
+void vm_op_done(struct vm *vm, const struct error *err); /* NULL: success; no op: nothing */
 struct op *op_find(struct bangerd *d, const char *id);
 cJSON *op_to_json(const struct op *op);
 /* What op.wait says to these params: NULL while there is nothing new; _now: whatever there is. */
@@ -92,6 +98,7 @@ struct vm {
 
 	struct job *job;         /* lifecycle lane */
 	bool dirty, restart_asked, reimage_asked;
+	bool touched;            /* somebody asked for something since job began: it is past */
 	bool forget_on_failure;  /* made by `create`: a failed creation leaves nothing */
 	struct error last_error; /* of the last action; code NONE: fine */
 	bool stuck;              /* last_error will not go away by trying again */
@@ -114,7 +121,10 @@ struct vm *vm_create(struct bangerd *d, const char *stack, const struct vm_spec 
 		     struct error *err);
 /* Sets what is wanted; a changed spec is a new revision. Not saved yet. */
 void vm_want(struct vm *vm, const struct vm_spec *spec);
+/* It was being deleted and is wanted again: a new VM of the same name. Not saved yet. */
+void vm_revive(struct vm *vm);
 int vm_save(struct vm *vm, struct error *err);
+void vm_save_or_log(struct vm *vm);
 void vm_forget(struct vm *vm); /* row, memory; the VM must be gone from the host */
 void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **ret_have);
 const char *vm_phase_name(const struct vm *vm);
@@ -134,12 +144,19 @@ void links_drain_monitor(struct vm *vm);
 /* --- converge.c --- */
 void vm_mark(struct vm *vm);       /* look at it before the next sleep */
 void vm_mark_now(struct vm *vm);   /* ... and forget backoff and errors: somebody changed something */
-void vm_ready_changed(struct vm *vm);
-void vm_exited(struct vm *vm);
-void vm_paused(struct vm *vm, bool paused);
+void vm_back_off(struct vm *vm);
 void converge(void *bangerd);      /* before-sleep hook */
 void converge_schedule_ttl(struct bangerd *d);
 struct capabilities vm_capabilities(const struct bangerd *d);
+
+/* --- outcome.c --- */
+void job_done(struct work *work);
+void job_progressed(struct job *job);
+void vm_expect_ready(struct vm *vm); /* somebody waits for it */
+void vm_ready_changed(struct vm *vm);
+void vm_exited(struct vm *vm);
+void vm_paused(struct vm *vm, bool paused);
+bool vm_may_resume(const struct vm *vm);
 
 /* --- gather.c --- */
 int gather_store(struct bangerd *d, struct error *err);
@@ -147,12 +164,12 @@ int gather_host(struct bangerd *d, struct error *err);
 
 /* --- pull.c --- */
 struct pull;
-/* NULL when it is there; else the pull under way that will bring it (started when need be). */
-struct pull *pull_need(struct bangerd *d, const struct vm_spec *spec, const char *digest);
+/* NULL when it is there; else the pull under way that will bring it (started when need be), or the
+ * error of the last one in *failure, when that was not long ago and nothing changed since. */
+struct pull *pull_need(struct bangerd *d, const struct vm_spec *spec, const char *digest,
+		       struct error *failure);
 const struct op *pull_op(const struct pull *pull);
 struct op *pull_start(struct bangerd *d, const char *name, bool force);
-/* The last pull of what the spec needs failed and nothing changed since: its error. */
-const struct error *pull_failure(struct bangerd *d, const struct vm_spec *spec);
 void pull_forget_failures(struct bangerd *d);
 void pulls_cancel(struct bangerd *d); /* the daemon ends: running ones give up */
 void pulls_free(struct bangerd *d);
@@ -228,8 +245,6 @@ typedef int (*vm_verb)(struct request *request, struct vm *vm, const struct op *
 		       struct error *err);
 cJSON *each_name(struct request *request, vm_verb verb);
 cJSON *error_to_json(const struct error *err);
-/* Begins an operation for a VM that is about to be marked. */
-struct op *vm_begin_op(struct vm *vm, const char *kind);
 
 /* --- handlers, by file --- */
 #define HANDLER(name) int name(struct request *request, cJSON **ret, struct error *err)

@@ -3,22 +3,22 @@
  * Theory of operation: whatever happens (a request, a saved file, a death, a timer) only marks a VM.
  * Before the loop sleeps, every marked VM is looked at once: its wanted spec and its observed state
  * go through plan_vm(), the action that comes out becomes a job of the worker pool, one job a VM at
- * a time. When the job is done its result is recorded and the VM is marked again, until the plan
- * says "none". A failed action keeps its error and backs off (1 s ... 5 min, jittered); any change
- * of what is wanted forgets that. */
+ * a time. When the job is done its result is recorded (outcome.c) and the VM is marked again, until
+ * the plan says "none". A failed action keeps its error and backs off (1 s ... 5 min, jittered); any
+ * change of what is wanted forgets that.
+ *
+ * An operation ends by success here only, when the plan has nothing more to do: a job that was
+ * already under way when somebody asked for something else says nothing about what was asked. */
 #include "daemon/bangerd.h"
 #include "base/log.h"
-#include "sys/proc.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MAX_MS   (300 * 1000)
-#define SETTLED_MS       60000 /* a VM that ran so long starts anew at the first backoff step */
 
 struct capabilities vm_capabilities(const struct bangerd *d)
 {
@@ -38,6 +38,7 @@ void vm_mark_now(struct vm *vm)
 	vm->failures = 0;
 	vm->last_error = (struct error){ 0 };
 	vm->stuck = false;
+	vm->touched = true;
 	vm->waiting[0] = '\0';
 	if (vm->retry)
 		loop_timer_stop(vm->retry);
@@ -49,7 +50,7 @@ static void retry_now(void *data)
 	vm_mark(data);
 }
 
-static void back_off(struct vm *vm)
+void vm_back_off(struct vm *vm)
 {
 	unsigned shift = vm->failures < 12 ? vm->failures : 12;
 	uint64_t wait = (uint64_t)BACKOFF_FIRST_MS << shift;
@@ -63,289 +64,33 @@ static void back_off(struct vm *vm)
 	log_info(vm->row.name, "next try in %" PRIu64 " ms", wait);
 }
 
-static void save_or_log(struct vm *vm)
-{
-	struct error err = { 0 };
-	if (vm_save(vm, &err) < 0)
-		log_error(vm->row.name, "cannot save it: %s", err.text);
-}
-
-static void op_done(struct vm *vm, const struct error *err)
-{
-	if (!err)
-		op_stage(vm->d, vm->op, vm_phase_name(vm), "");
-	op_finish(vm->d, vm->op, err);
-	vm->op = NULL;
-}
-
-static struct op *op_of(struct vm *vm, enum action_kind kind)
-{
-	if (!vm->op)
-		vm->op = op_new(vm->d, action_kind_name(kind), vm->row.name);
-	return vm->op;
-}
-
-/* --- readiness --- */
-
-static void not_ready_in_time(void *data)
-{
-	struct vm *vm = data;
-	const struct agent_state *state = vm->feed ? agent_feed_state(vm->feed) : NULL;
-	error_set(&vm->last_error, ERROR_TIMEOUT,
-		  "vm '%s' runs but is not ready after %" PRIu64
-		  " s (it reached '%s'), see banger logs %s",
-		  vm->row.name, vm->want->ready.timeout_ms / 1000,
-		  state && state->phase[0] ? state->phase : "nothing", vm->row.name);
-	log_warn(vm->row.name, "%s", vm->last_error.text);
-	op_done(vm, &vm->last_error);
-}
-
-static void expect_ready(struct vm *vm)
-{
-	if (!vm->ready_timer)
-		vm->ready_timer = loop_timer_new(vm->d->loop, not_ready_in_time, vm);
-	loop_timer_set(vm->ready_timer, vm->want->ready.timeout_ms);
-	op_stage(vm->d, vm->op, "boot", "");
-}
-
-void vm_ready_changed(struct vm *vm)
-{
-	if (!vm->ready) {
-		expect_ready(vm);
-		return;
-	}
-	if (vm->ready_timer)
-		loop_timer_stop(vm->ready_timer);
-	if (vm->booting) /* not one that was found running */
-		vm->boot_ms = (uint64_t)(clock_wall_ms() - vm->started_ms);
-	vm->booting = false;
-	vm->last_error = (struct error){ 0 };
-	log_info(vm->row.name, "ready after %" PRIu64 " ms", vm->boot_ms);
-	if (!vm->job)
-		op_done(vm, NULL);
-}
-
-/* --- results --- */
-
-static void job_progressed(struct job *job)
-{
-	struct vm *vm = job->owner;
-	char stage[32], detail[128];
-	job_progress(job, stage, detail);
-	op_stage(vm->d, vm->op, stage, detail);
-}
-
-static void record_success(struct vm *vm, struct job *job)
-{
-	if (job->kind == ACTION_STOP)
-		return;
-	free(vm->row.address);
-	vm->row.address = take_ptr(&job->address);
-	if (job->image_digest_used[0]) {
-		free(vm->row.image_digest);
-		vm->row.image_digest = xstrdup(job->image_digest_used);
-	}
-	if (job->kernel_digest_used[0]) {
-		free(vm->row.kernel_digest);
-		vm->row.kernel_digest = xstrdup(job->kernel_digest_used);
-	}
-	vm_spec_free(vm->applied);
-	vm->applied = take_ptr(&job->want);
-	free(vm->row.applied);
-	auto_json cJSON *json = vm_spec_to_json(vm->applied);
-	vm->row.applied = json_print(json);
-}
-
-static void record_gone(struct vm *vm)
-{
-	free(vm->row.image_digest);
-	free(vm->row.applied);
-	vm->row.image_digest = vm->row.applied = NULL;
-	vm_spec_free(vm->applied);
-	vm->applied = NULL;
-}
-
-static void process_started(struct vm *vm, struct job *job)
-{
-	vm_running(vm, job->started_pid, take_fd(&job->started_pidfd), job->started_ticks,
-		   clock_wall_ms());
-	log_info(vm->row.name, "hypervisor started: pid %d", (int)vm->pid);
-	vm->accel = job->accel;
-	vm->seen_vcpus = vm->applied->vcpus;
-	vm->seen_memory = vm->applied->memory;
-	free(vm->row.exit_reason);
-	vm->row.exit_reason = NULL;
-	vm->booting = true;
-	vm->ready = vm->want->ready.kind == READY_NONE;
-	if (vm->ready)
-		vm_ready_changed(vm);
-	else
-		expect_ready(vm);
-}
-
-/* Whoever changed what is wanted has marked the VM already; how the job ended, even if by a fault of
- * its own before it saw that it was cancelled, is not the answer to the new wish. */
-static bool was_superseded(const struct vm *vm, const struct job *job)
-{
-	return job->err.code == ERROR_CANCELLED || atomic_load(&job->cancel) ||
-	       (vm->row.deleting && job->kind != ACTION_DELETE);
-}
-
-static void job_failed(struct vm *vm, struct job *job)
-{
-	if (was_superseded(vm, job))
-		return;
-	vm->last_error = job->err;
-	auto_free char *who = xasprintf("vm '%s': %s", vm->row.name, action_kind_name(job->kind));
-	error_wrap(&vm->last_error, "%s", who);
-	log_error(vm->row.name, "%s failed: %s", action_kind_name(job->kind), job->err.text);
-	op_done(vm, &vm->last_error);
-	if (error_retry(job->err.code) == RETRY_BACKOFF)
-		back_off(vm);
-	else
-		vm->stuck = true;
-}
-
-/* `create` and a failed first creation: nothing stays, not even the row. */
-static bool forget_failed_creation(struct vm *vm, const struct job *job)
-{
-	if (!vm->forget_on_failure || job->kind != ACTION_CREATE ||
-	    job->err.code == ERROR_NONE || vm->row.image_digest)
-		return false;
-	vm_forget(vm);
-	return true;
-}
-
-static void job_done(struct work *work)
-{
-	struct job *job = (struct job *)work; /* work is its first member */
-	struct vm *vm = job->owner;
-	bool deleted = job->kind == ACTION_DELETE && job->err.code == ERROR_NONE;
-	vm->job = NULL;
-	if (job->stopped)
-		vm_not_running(vm);
-	else if (vm->pid && proc_wait_gone(vm->pidfd, 0) == 0)
-		vm_exited(vm); /* it died while a job that did not mean to end it was under way */
-	else if (vm->pid)
-		links_open(vm);
-
-	if (deleted && vm->row.deleting) {
-		log_info(vm->row.name, "deleted");
-		op_done(vm, NULL);
-		vm_forget(vm);
-		job_free(job);
-		return;
-	}
-	if (deleted)
-		record_gone(vm);
-	else if (job->err.code == ERROR_NONE)
-		record_success(vm, job);
-	else
-		job_failed(vm, job);
-	if (forget_failed_creation(vm, job)) {
-		job_free(job);
-		return;
-	}
-	if (job->err.code == ERROR_NONE) {
-		vm->stuck = false;
-		if (job->resume) {
-			log_info(vm->row.name, "the guest goes on");
-			vm_paused(vm, false); /* if not, the monitor says so when we are back */
-		}
-		if (job->started_pid)
-			process_started(vm, job);
-		if (!vm->pid || vm->ready)
-			op_done(vm, NULL);
-	}
-	save_or_log(vm);
-	vm_mark(vm);
-	job_free(job);
-}
-
-/* --- a guest that stands still --- */
-
-#define RESUME_MS    2000
-#define RESUME_SPACE (64 * 1024 * 1024)
-
-static void try_resume(void *data)
-{
-	struct vm *vm = data;
-	struct error err;
-	if (!vm->paused || !vm->pid)
-		return;
-	loop_timer_set(vm->resume, RESUME_MS);
-	if (disk_check_space(vm->d->vms_dir, RESUME_SPACE, &err) == 0)
-		vm_mark(vm);
-}
-
-void vm_paused(struct vm *vm, bool paused)
-{
-	vm->paused = paused;
-	if (!vm->resume)
-		vm->resume = loop_timer_new(vm->d->loop, try_resume, vm);
-	if (paused)
-		loop_timer_set(vm->resume, RESUME_MS);
-	else
-		loop_timer_stop(vm->resume);
-}
-
-static bool may_resume(const struct vm *vm)
-{
-	struct error err;
-	return vm->paused && vm->pid && disk_check_space(vm->d->vms_dir, RESUME_SPACE, &err) == 0;
-}
-
-void vm_exited(struct vm *vm)
-{
-	enum exit_reason reason = vm->exit_hint;
-	pid_t pid = vm->pid;
-	bool long_lived = vm->started_ms && clock_wall_ms() - vm->started_ms > SETTLED_MS;
-	bool was_ready = vm->ready;
-	if (vm->job) {
-		/* The job that is under way stops it, or finds it gone. */
-		loop_unwatch(vm->gone_watch);
-		vm->gone_watch = NULL;
-		return;
-	}
-	log_warn(vm->row.name, "its hypervisor (pid %d) ended: %s", (int)pid,
-		 exit_reason_name(reason));
-	vm_not_running(vm);
-	if (vm->row.hold == HOLD_NONE && !vm->row.deleting) {
-		free(vm->row.exit_reason);
-		vm->row.exit_reason = xstrdup(exit_reason_name(reason));
-		vm->row.exit_revision = vm->row.revision;
-		vm->restarts++;
-		if (!was_ready && vm->last_error.code == ERROR_NONE)
-			error_set(&vm->last_error, ERROR_SYSTEM,
-				  "vm '%s' ended before it was ready (%s), see banger logs %s",
-				  vm->row.name, exit_reason_name(reason), vm->row.name);
-	}
-	if (vm->op) {
-		struct error err = vm->last_error;
-		if (vm->row.hold || vm->row.deleting)
-			op_done(vm, NULL);
-		else if (err.code != ERROR_NONE)
-			op_done(vm, &err);
-	}
-	save_or_log(vm);
-	/* The first death is answered at once; a VM that keeps dying waits longer each time. */
-	if (long_lived)
-		vm->failures = 0;
-	if (vm->failures++ > 0 || !was_ready)
-		back_off(vm);
-	vm_mark(vm);
-}
-
 /* --- decisions --- */
 
-static char **addresses_of_others(struct bangerd *d, const struct vm *self)
+static bool needs_address(const struct vm *vm, enum action_kind kind)
 {
-	char **list = xcalloc(d->vm_count + 1, sizeof(*list));
+	if (kind == ACTION_STOP || kind == ACTION_DELETE || kind == ACTION_LIVE)
+		return false;
+	return vm->want->state == STATE_RUNNING && !vm->pid;
+}
+
+/* Chosen here and not by the job, and written down before it begins: two jobs never take one
+ * address, and a daemon that dies while the VM starts knows it again. When all are taken (somebody
+ * listens on 0.0.0.0) the job finds that out once more and says so. */
+static void reserve_address(struct vm *vm)
+{
+	struct bangerd *d = vm->d;
+	struct error ignored;
+	char address[16];
+	if (vm->row.address)
+		return;
+	auto_free const char **taken = xcalloc(d->vm_count + 1, sizeof(*taken));
 	size_t count = 0;
 	for (size_t i = 0; i < d->vm_count; i++)
-		if (d->vms[i] != self && d->vms[i]->row.address)
-			list[count++] = xstrdup(d->vms[i]->row.address);
-	return list;
+		if (d->vms[i] != vm && d->vms[i]->row.address)
+			taken[count++] = d->vms[i]->row.address;
+	if (net_user_address(vm->row.id, taken, count, address, &ignored) == 0)
+		vm->row.address = xstrdup(address);
+	vm_save_or_log(vm);
 }
 
 static void job_run_work(struct work *work)
@@ -356,6 +101,8 @@ static void job_run_work(struct work *work)
 static void submit(struct vm *vm, enum action_kind kind, enum change_class worst)
 {
 	struct bangerd *d = vm->d;
+	if (needs_address(vm, kind))
+		reserve_address(vm);
 	struct job *job = job_new(&d->host, kind, vm->row.id, vm->row.name);
 	job->work = (struct work){ .run = job_run_work, .done = job_done };
 	job->owner = vm;
@@ -371,20 +118,33 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	if (kind != ACTION_DELETE) {
 		job->want = vm_spec_copy(vm->want);
 		job->have = vm->applied ? vm_spec_copy(vm->applied) : NULL;
-		if (!job->address)
-			job->taken_addresses = addresses_of_others(d, vm);
 	}
 	if (vm->pidfd >= 0)
 		job->pidfd = fcntl(vm->pidfd, F_DUPFD_CLOEXEC, 0);
 	links_lend(vm);
 	vm->job = job;
-	vm->restart_asked = false;
-	if (kind == ACTION_REIMAGE)
+	vm->restart_asked = vm->touched = false;
+	if (kind == ACTION_REIMAGE || kind == ACTION_CREATE)
 		vm->reimage_asked = false;
 	vm->waiting[0] = '\0';
-	op_stage(d, op_of(vm, kind), action_kind_name(kind), "");
+	if (!vm->op || kind == ACTION_DELETE)
+		vm_begin_op(vm, action_kind_name(kind));
+	op_stage(d, vm->op, action_kind_name(kind), "");
 	log_info(vm->row.name, "%s", action_kind_name(kind));
 	pool_submit(d->pool, &job->work);
+}
+
+/* The image or kernel could not be had. */
+static void pull_failed(struct vm *vm, const struct error *failure)
+{
+	vm->last_error = *failure;
+	if (error_retry(failure->code) == RETRY_BACKOFF)
+		vm_back_off(vm);
+	else
+		vm->stuck = true;
+	vm_op_done(vm, &vm->last_error);
+	if (vm->forget_on_failure && !vm->row.image_digest)
+		vm_forget(vm);
 }
 
 /* A creation waits for its image, together with all others that want it. */
@@ -393,24 +153,19 @@ static bool waits_for_pull(struct vm *vm, enum action_kind kind)
 	if (kind == ACTION_STOP || kind == ACTION_DELETE || kind == ACTION_LIVE)
 		return false;
 	bool by_name = kind == ACTION_CREATE || kind == ACTION_REIMAGE;
-	const struct error *failure = pull_failure(vm->d, vm->want);
-	if (failure) {
-		vm->last_error = *failure;
-		if (error_retry(failure->code) == RETRY_BACKOFF)
-			back_off(vm);
-		else
-			vm->stuck = true;
-		if (vm->op)
-			op_done(vm, &vm->last_error);
-		if (vm->forget_on_failure && !vm->row.image_digest)
-			vm_forget(vm);
+	struct error failure = { 0 };
+	struct pull *pull =
+		pull_need(vm->d, vm->want, by_name ? NULL : vm->row.image_digest, &failure);
+	if (failure.code != ERROR_NONE) {
+		pull_failed(vm, &failure);
 		return true;
 	}
-	struct pull *pull = pull_need(vm->d, vm->want, by_name ? NULL : vm->row.image_digest);
 	if (!pull)
 		return false;
 	snprintf(vm->waiting, sizeof(vm->waiting), "pulling image '%s'", vm->want->image);
-	op_stage(vm->d, op_of(vm, kind), "pull", pull_op(pull)->stage);
+	if (!vm->op)
+		vm_begin_op(vm, action_kind_name(kind));
+	op_stage(vm->d, vm->op, "pull", pull_op(pull)->stage);
 	return true;
 }
 
@@ -432,11 +187,13 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 		return ACTION_DELETE;
 	if (is_expired(vm) && (state.running || state.disks_made))
 		return ACTION_DELETE;
-	if (vm->restart_asked && state.running)
-		return ACTION_RESTART;
 	plan_vm(vm->row.name, vm->want, &state, &policy, &plan);
-	enum action_kind kind = plan.kind == ACTION_NONE && may_resume(vm) ? ACTION_LIVE : plan.kind;
+	enum action_kind kind =
+		plan.kind == ACTION_NONE && vm_may_resume(vm) ? ACTION_LIVE : plan.kind;
 	*ret_worst = plan.worst;
+	/* A restart carries smaller changes with it, and never hides a larger one. */
+	if (vm->restart_asked && state.running && (kind == ACTION_NONE || kind == ACTION_LIVE))
+		kind = ACTION_RESTART;
 	snprintf(vm->waiting, sizeof(vm->waiting), "%s", plan.reason);
 	if (kind == ACTION_REFUSE) {
 		error_set(&vm->last_error, ERROR_CONFLICT, "vm '%s': %s", vm->row.name, plan.reason);
@@ -446,11 +203,14 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 	return kind;
 }
 
+/* Whoever waited is told so; while it boots, by its readiness, its end or the time that is set. */
 static void nothing_to_do(struct vm *vm)
 {
-	/* Whoever waited for an action that turned out to be needless is told so. */
-	if (vm->op && (!vm->pid || vm->ready))
-		op_done(vm, vm->stuck ? &vm->last_error : NULL);
+	vm->restart_asked = false;
+	if (vm->op && vm->pid && !vm->ready)
+		vm_expect_ready(vm);
+	else
+		vm_op_done(vm, vm->stuck ? &vm->last_error : NULL);
 }
 
 static void look_at(struct vm *vm)
@@ -512,7 +272,7 @@ static void ttl_passed(struct vm *vm)
 	vm->row.expired_revision = vm->row.revision;
 	if (!vm->row.stack[0])
 		vm->row.deleting = true;
-	save_or_log(vm);
+	vm_save_or_log(vm);
 	vm_mark_now(vm);
 }
 

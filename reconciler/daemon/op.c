@@ -5,21 +5,22 @@
 #include <stdio.h>
 #include <string.h>
 
-static void drop_oldest_done(struct bangerd *d)
+static bool drop_oldest_done(struct bangerd *d)
 {
 	for (size_t i = 0; i < d->op_count; i++) {
 		if (!d->ops[i]->done)
 			continue;
 		free(d->ops[i]);
 		memmove(&d->ops[i], &d->ops[i + 1], (--d->op_count - i) * sizeof(*d->ops));
-		return;
+		return true;
 	}
+	return false;
 }
 
 struct op *op_new(struct bangerd *d, const char *kind, const char *name)
 {
-	if (d->op_count >= OPS_KEPT)
-		drop_oldest_done(d);
+	while (d->op_count >= OPS_KEPT && drop_oldest_done(d))
+		;
 	struct op *op = xcalloc(1, sizeof(*op));
 	/* Unique over restarts of the daemon, so that an old id is "not found", never another's. */
 	snprintf(op->id, sizeof(op->id), "%" PRIx64 "-%" PRIu64, (uint64_t)d->started_ms,
@@ -63,6 +64,38 @@ void op_finish(struct bangerd *d, struct op *op, const struct error *err)
 	if (!op->success)
 		op->err = *err;
 	op_changed(d, op);
+}
+
+/* --- of a VM --- */
+
+enum direction { UP, DOWN, AWAY };
+
+static enum direction direction_of(const char *kind)
+{
+	if (!strcmp(kind, "delete"))
+		return AWAY;
+	return !strcmp(kind, "stop") || !strcmp(kind, "kill") ? DOWN : UP;
+}
+
+void vm_op_done(struct vm *vm, const struct error *err)
+{
+	if (!err)
+		op_stage(vm->d, vm->op, vm_phase_name(vm), "");
+	op_finish(vm->d, vm->op, err);
+	vm->op = NULL;
+}
+
+struct op *vm_begin_op(struct vm *vm, const char *kind)
+{
+	if (vm->op && direction_of(vm->op->kind) != direction_of(kind)) {
+		struct error err;
+		error_set(&err, ERROR_CANCELLED, "vm '%s': %s was given up, %s was asked for since",
+			  vm->row.name, vm->op->kind, kind);
+		vm_op_done(vm, &err);
+	}
+	if (!vm->op)
+		vm->op = op_new(vm->d, kind, vm->row.name);
+	return vm->op;
 }
 
 struct op *op_find(struct bangerd *d, const char *id)

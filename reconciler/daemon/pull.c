@@ -18,7 +18,7 @@ struct pull {
 	bool running;
 	struct op *op;
 	struct error err;     /* of the last try */
-	uint64_t failed_at_ms;
+	uint64_t ended_ms;    /* of the last try; 0: none, or something changed since */
 	/* written by the worker */
 	pthread_mutex_t lock;
 	char stage[32], detail[128];
@@ -77,11 +77,11 @@ static void pull_done(struct work *work)
 	struct pull *pull = (struct pull *)work;
 	struct bangerd *d = pull->d;
 	pull->running = false;
+	pull->ended_ms = clock_monotonic_ms();
 	if (pull->err.code != ERROR_NONE) {
 		error_wrap(&pull->err, "cannot pull %s '%s'", pull->is_kernel ? "kernel" : "image",
 			   pull->name);
 		log_error(NULL, "%s", pull->err.text);
-		pull->failed_at_ms = clock_monotonic_ms();
 	} else {
 		log_info(NULL, "pulled %s '%s'", pull->is_kernel ? "kernel" : "image", pull->name);
 	}
@@ -131,48 +131,52 @@ struct op *pull_start(struct bangerd *d, const char *name, bool force)
 	return pull_begin(d, name, false, force)->op;
 }
 
-struct pull *pull_need(struct bangerd *d, const struct vm_spec *spec, const char *digest)
+/* found: what the store says to its absence. A pull that brought something else (the image under
+ * this name has moved on, a VM's disk is of the old one) does not help the next time either. */
+static struct pull *need(struct bangerd *d, const char *name, bool is_kernel,
+			 const struct error *found, struct error *failure)
+{
+	const struct pull *last = pull_find(d, name, is_kernel);
+	if (!last || last->running || !last->ended_ms ||
+	    clock_monotonic_ms() - last->ended_ms >= PULL_RETRY_MS)
+		return pull_begin(d, name, is_kernel, false);
+	if (last->err.code != ERROR_NONE)
+		*failure = last->err;
+	else
+		error_set(failure, ERROR_SYSTEM, "%s '%s' was pulled, but: %s",
+			  is_kernel ? "kernel" : "image", name, found->text);
+	return NULL;
+}
+
+struct pull *pull_need(struct bangerd *d, const struct vm_spec *spec, const char *digest,
+		       struct error *failure)
 {
 	struct image image = { 0 };
 	struct kernel kernel = { 0 };
-	struct error err;
-	if (image_find(&d->host.images, digest ? digest : spec->image, &image, &err) < 0) {
-		if (!digest || image_find(&d->host.images, spec->image, &image, &err) < 0)
-			return pull_begin(d, spec->image, false, false);
+	struct error found;
+	if (image_find(&d->host.images, digest ? digest : spec->image, &image, &found) < 0) {
+		struct error ignored;
+		if (!digest || image_find(&d->host.images, spec->image, &image, &ignored) < 0)
+			return need(d, spec->image, false, &found, failure);
 		/* The name is there and has moved on: no pull brings back what this VM was made
 		 * from. Its start fails, and says so. */
 		image_clear(&image);
 		return NULL;
 	}
-	const char *kernel_name = spec->kernel[0] ? spec->kernel : image.kernel;
-	bool missing = kernel_find(&d->host.images, kernel_name, &kernel, &err) < 0;
-	struct pull *pull = missing ? pull_begin(d, kernel_name, true, false) : NULL;
+	const char *name = spec->kernel[0] ? spec->kernel : image.kernel;
+	struct pull *pull = NULL;
+	if (kernel_find(&d->host.images, name, &kernel, &found) < 0)
+		pull = need(d, name, true, &found, failure);
 	image_clear(&image);
 	kernel_clear(&kernel);
 	return pull;
-}
-
-static const struct error *recent_failure(struct bangerd *d, const char *name, bool is_kernel)
-{
-	struct pull *pull = pull_find(d, name, is_kernel);
-	if (!pull || pull->running || pull->err.code == ERROR_NONE)
-		return NULL;
-	return clock_monotonic_ms() - pull->failed_at_ms < PULL_RETRY_MS ? &pull->err : NULL;
-}
-
-const struct error *pull_failure(struct bangerd *d, const struct vm_spec *spec)
-{
-	const struct error *err = recent_failure(d, spec->image, false);
-	if (!err && spec->kernel[0])
-		err = recent_failure(d, spec->kernel, true);
-	return err;
 }
 
 void pull_forget_failures(struct bangerd *d)
 {
 	for (struct pull *pull = d->pulls; pull; pull = pull->next)
 		if (!pull->running)
-			pull->err = (struct error){ 0 };
+			pull->ended_ms = 0;
 }
 
 void pulls_cancel(struct bangerd *d)

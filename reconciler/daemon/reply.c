@@ -56,13 +56,6 @@ struct vm *vm_named(struct bangerd *d, const char *name, struct error *err)
 	return NULL;
 }
 
-struct op *vm_begin_op(struct vm *vm, const char *kind)
-{
-	if (!vm->op)
-		vm->op = op_new(vm->d, kind, vm->row.name);
-	return vm->op;
-}
-
 cJSON *each_name(struct request *request, vm_verb verb)
 {
 	cJSON *result = cJSON_CreateObject();

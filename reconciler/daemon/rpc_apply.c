@@ -3,12 +3,14 @@
 #include "base/fs.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define DOCUMENTS_MAX 10000
 #define SOURCES_MAX   (64u << 20) /* bytes of all documents */
+#define SOURCE_SEALS  (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
 
 struct sources {
 	struct buf text;
@@ -32,6 +34,11 @@ static int sources_read(struct request *request, struct sources *ret, struct err
 		return error_set(err, ERROR_INVALID,
 				 "a request with sources needs documents (at most %d) and one descriptor",
 				 DOCUMENTS_MAX);
+	/* Reading from anything else (a pipe, a terminal, a slow mount) could keep everybody waiting,
+	 * and a text that still changes could be one thing when it is planned and another later. */
+	int seals = fcntl(request->fds[0], F_GET_SEALS);
+	if (seals < 0 || (seals & SOURCE_SEALS) != SOURCE_SEALS)
+		return error_set(err, ERROR_INVALID, "the descriptor is not a sealed memory file");
 	ret->at = xcalloc(count, sizeof(*ret->at));
 	lseek(request->fds[0], 0, SEEK_SET);
 	if (fs_read_fd(request->fds[0], "the sources", SOURCES_MAX, &ret->text, err) < 0)

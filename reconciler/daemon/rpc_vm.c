@@ -65,6 +65,13 @@ static int check_unowned(const struct vm *vm, const char *verb, struct error *er
 			 vm->row.stack, verb, vm->file ? vm->file : "its file");
 }
 
+static int check_stays(const struct vm *vm, struct error *err)
+{
+	if (!vm->row.deleting)
+		return 0;
+	return error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
+}
+
 /* --- create and set --- */
 
 static const char **assignments_of(const cJSON *params, size_t *ret_count)
@@ -90,8 +97,10 @@ HANDLER(rpc_vm_create)
 				 "'%.80s' cannot name a VM: a-z, 0-9 and '-', at most 63, beginning "
 				 "and ending with a letter or digit",
 				 name);
-	if (vm_find(d, name))
-		return error_set(err, ERROR_CONFLICT, "vm '%s' exists", name);
+	const struct vm *known = vm_find(d, name);
+	if (known)
+		return error_set(err, ERROR_CONFLICT, "vm '%s' %s", name,
+				 known->row.deleting ? "is being deleted" : "exists");
 	if (d->vm_count >= SPEC_VMS_MAX)
 		return error_set(err, ERROR_CONFLICT, "there are %d VMs already", SPEC_VMS_MAX);
 	size_t count;
@@ -137,7 +146,7 @@ HANDLER(rpc_vm_set)
 	struct bangerd *d = request->d;
 	bool dry_run = json_bool(request->params, "dry_run", false);
 	struct vm *vm = vm_named(d, json_str(request->params, "name", ""), err);
-	if (!vm || check_unowned(vm, "change", err) < 0)
+	if (!vm || check_stays(vm, err) < 0 || check_unowned(vm, "change", err) < 0)
 		return -1;
 	size_t count;
 	auto_free const char **set = assignments_of(request->params, &count);
@@ -208,9 +217,8 @@ static int start_one(struct request *request, struct vm *vm, const struct op **r
 		     struct error *err)
 {
 	(void)request;
-	if (vm->row.deleting) {
-		return error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
-	}
+	if (check_stays(vm, err) < 0)
+		return -1;
 	if (want_state(vm, STATE_RUNNING, err) < 0)
 		return -1;
 	lift_marks(vm);
@@ -218,7 +226,8 @@ static int start_one(struct request *request, struct vm *vm, const struct op **r
 		return -1;
 	pull_forget_failures(vm->d);
 	vm_mark_now(vm);
-	*ret_op = vm->pid && vm->ready && !vm->job ? NULL : vm_begin_op(vm, "start");
+	bool runs = vm->pid && vm->ready && !vm->job && !vm->op;
+	*ret_op = runs ? NULL : vm_begin_op(vm, "start");
 	return 0;
 }
 
@@ -229,23 +238,30 @@ HANDLER(rpc_vm_start)
 	return 0;
 }
 
+static int hold(struct vm *vm, enum hold_kind kind, struct error *err)
+{
+	if (check_stays(vm, err) < 0)
+		return -1;
+	int before = vm->row.hold;
+	vm->row.hold = kind;
+	if (vm_save(vm, err) < 0) {
+		vm->row.hold = before;
+		return -1;
+	}
+	/* A start that is under way is given up at its next step. */
+	if (vm->job && vm->job->kind != ACTION_STOP)
+		atomic_store(&vm->job->cancel, true);
+	return 0;
+}
+
 static int stop_one(struct request *request, struct vm *vm, const struct op **ret_op,
 		     struct error *err)
 {
 	(void)request;
-	if (vm->row.deleting) {
-		return error_set(err, ERROR_CONFLICT, "vm '%s' is being deleted", vm->row.name);
-	}
-	vm->row.hold = HOLD_STOP;
-	if (vm_save(vm, err) < 0)
+	if (hold(vm, HOLD_STOP, err) < 0)
 		return -1;
-	/* A start that is under way is given up at its next step. */
-	if (vm->job && vm->job->kind != ACTION_STOP)
-		atomic_store(&vm->job->cancel, true);
-	op_finish(vm->d, vm->op, NULL);
-	vm->op = NULL;
 	vm_mark_now(vm);
-	*ret_op = vm->pid || vm->job ? vm_begin_op(vm, "stop") : NULL;
+	*ret_op = vm->pid || vm->job || vm->op ? vm_begin_op(vm, "stop") : NULL;
 	return 0;
 }
 
@@ -299,14 +315,12 @@ static int kill_one(struct request *request, struct vm *vm, const struct op **re
 		return error_set(err, ERROR_INVALID,
 			  "'%.20s' is no signal for a VM: KILL, TERM, INT, HUP, QUIT or ABRT", name);
 	}
-	if (!vm->pid) {
+	if (!vm->pid)
 		return error_set(err, ERROR_CONFLICT, "vm '%s' is not running", vm->row.name);
-	}
-	vm->row.hold = HOLD_KILL;
-	if (vm_save(vm, err) < 0)
+	if (hold(vm, HOLD_KILL, err) < 0)
 		return -1;
-	op_finish(vm->d, vm->op, NULL);
-	vm->op = NULL;
+	/* Not marked: should it survive the signal, the next resync ends it as a stop does. */
+	vm->touched = true;
 	*ret_op = vm_begin_op(vm, "kill");
 	proc_signal(vm->pidfd, number);
 	return 0;
@@ -325,11 +339,12 @@ static int delete_vm(struct vm *vm, const struct op **ret_op, struct error *err)
 		return error_set(err, ERROR_CONFLICT, "vm '%s' is protected: banger set %s protect=false first",
 			  vm->row.name, vm->row.name);
 	}
+	bool before = vm->row.deleting;
 	vm->row.deleting = true;
-	if (vm_save(vm, err) < 0)
+	if (vm_save(vm, err) < 0) {
+		vm->row.deleting = before;
 		return -1;
-	op_finish(vm->d, vm->op, NULL);
-	vm->op = NULL;
+	}
 	vm_mark_now(vm);
 	*ret_op = vm_begin_op(vm, "delete");
 	return 0;
@@ -360,7 +375,8 @@ HANDLER(rpc_vm_prune)
 	for (size_t i = 0; i < d->vm_count; i++) {
 		struct vm *vm = d->vms[i];
 		struct error bad = { 0 };
-		if (vm->row.stack[0] || vm->pid || vm->job || vm->row.deleting)
+		bool starting = vm->dirty || vm->op || (vm->retry && loop_timer_is_set(vm->retry));
+		if (vm->row.stack[0] || vm->pid || vm->job || vm->row.deleting || starting)
 			continue;
 		const struct op *op = NULL;
 		int failed = delete_vm(vm, &op, &bad);

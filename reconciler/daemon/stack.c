@@ -193,11 +193,13 @@ static bool set_intent(struct bangerd *d, const char *stack, const struct plan_m
 	}
 	bool changed = vm->row.deleting || strcmp(vm->row.stack, stack) != 0 ||
 		       !vm_spec_equal(vm->want, member->want) || !same_file(vm->file, member->want->file);
+	vm->forget_on_failure = false;
+	if (vm->row.deleting)
+		vm_revive(vm);
 	if (changed) {
 		vm_want(vm, member->want);
 		free(vm->row.stack);
 		vm->row.stack = xstrdup(stack);
-		vm->row.deleting = false;
 	}
 	if (options->allow_data_loss && !vm->row.allow_data_loss)
 		vm->row.allow_data_loss = changed = true;
@@ -218,14 +220,10 @@ static bool has_work(enum action_kind kind)
 
 static void begin_op(struct vm *vm, const struct vm_plan *action, cJSON *ops)
 {
-	bool booting = vm->pid && !vm->ready;
-	if (!has_work(action->kind) && !booting)
+	bool under_way = vm->job || (vm->pid && !vm->ready);
+	if (!has_work(action->kind) && !under_way)
 		return;
-	if (!vm->op)
-		vm->op = op_new(vm->d, action_kind_name(has_work(action->kind) ? action->kind : ACTION_START),
-				vm->row.name);
-	if (!ops)
-		return;
+	vm_begin_op(vm, action_kind_name(has_work(action->kind) ? action->kind : ACTION_START));
 	cJSON *item = cJSON_CreateObject();
 	json_add_str(item, "name", vm->row.name);
 	json_add_str(item, "op", vm->op->id);
@@ -248,9 +246,13 @@ static int write_intent(struct bangerd *d, const char *stack, struct stack_plan 
 			return -1; /* only a creation has none, and it says why it failed */
 		if (changed && vm_save(vm, err) < 0)
 			return -1;
-		if (changed || has_work(action->kind) || !options->watched)
+		/* A scan that brings nothing new is no reason to try a failed action at once. */
+		if (changed || !options->watched)
 			vm_mark_now(vm);
-		begin_op(vm, action, ops);
+		else if (has_work(action->kind))
+			vm_mark(vm);
+		if (ops)
+			begin_op(vm, action, ops);
 	}
 	return 0;
 }

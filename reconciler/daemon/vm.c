@@ -153,9 +153,30 @@ void vm_want(struct vm *vm, const struct vm_spec *spec)
 	vm->row.spec = text;
 }
 
+void vm_revive(struct vm *vm)
+{
+	vm->row.deleting = false;
+	vm->row.hold = HOLD_NONE;
+	free(vm->row.exit_reason);
+	vm->row.exit_reason = NULL;
+	vm->row.expired_revision = 0;
+	vm->row.created_ms = clock_wall_ms();
+	vm->restart_asked = vm->reimage_asked = vm->forget_on_failure = false;
+	vm->restarts = 0;
+	if (vm->op)
+		vm_begin_op(vm, "create");
+}
+
 int vm_save(struct vm *vm, struct error *err)
 {
 	return store_vm_put(vm->d->store, &vm->row, err);
+}
+
+void vm_save_or_log(struct vm *vm)
+{
+	struct error err = { 0 };
+	if (vm_save(vm, &err) < 0)
+		log_error(vm->row.name, "cannot save it: %s", err.text);
 }
 
 void vm_free(struct vm *vm)
@@ -177,6 +198,10 @@ void vm_forget(struct vm *vm)
 {
 	struct bangerd *d = vm->d;
 	struct error err = { 0 };
+	if (vm->op) {
+		error_set(&err, ERROR_CANCELLED, "vm '%s' is gone", vm->row.name);
+		vm_op_done(vm, &err);
+	}
 	if (store_vm_remove(d->store, vm->row.id, &err) < 0)
 		log_error(vm->row.name, "cannot forget it: %s", err.text);
 	bool found;
@@ -255,7 +280,7 @@ void vm_not_running(struct vm *vm)
 	vm->pid = 0;
 	vm->seen_vcpus = 0;
 	vm->seen_memory = 0;
-	vm->ready = false;
+	vm->ready = vm->booting = false;
 	vm->resets = 0;
 	vm->started_ms = 0;
 	if (vm->paused)

@@ -30,9 +30,6 @@ void job_free(struct job *job)
 	vm_spec_free(job->want);
 	vm_spec_free(job->have);
 	free(job->address);
-	for (char **at = job->taken_addresses; at && *at; at++)
-		free(*at);
-	free(job->taken_addresses);
 	free(job->image_digest);
 	cleanup_close(&job->pidfd);
 	cleanup_close(&job->started_pidfd);

@@ -41,8 +41,7 @@ struct job {
 	struct vm_spec *want;     /* owned; NULL for DELETE */
 	struct vm_spec *have;     /* owned; NULL when never made */
 	bool disks_made;          /* a creation succeeded before: undo must not take its disks */
-	char *address;            /* owned; NULL: pick one */
-	char **taken_addresses;   /* owned, NULL-terminated: of other VMs */
+	char *address;            /* owned; NULL: none could be had, or none is needed */
 	char *image_digest;       /* owned; pinned, NULL: by name */
 	int pidfd;                /* owned; of the running hypervisor, -1 */
 

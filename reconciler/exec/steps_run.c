@@ -29,17 +29,13 @@ static int open_directory(struct job *job, struct error *err)
 
 static int take_address(struct job *job, struct error *err)
 {
-	if (!job->address) {
-		size_t count = 0;
-		while (job->taken_addresses && job->taken_addresses[count])
-			count++;
-		char address[16];
-		if (net_user_address(job->id, (const char *const *)job->taken_addresses, count,
-				     address, err) < 0)
-			return -1;
-		job->address = xstrdup(address);
-	}
-	return net_user_ports_free(job->address, &job->want->ports, err);
+	char free_now[16];
+	if (job->address)
+		return net_user_ports_free(job->address, &job->want->ports, err);
+	/* The daemon found none that is free; this says why not. */
+	if (net_user_address(job->id, NULL, 0, free_now, err) < 0)
+		return -1;
+	return error_set(err, ERROR_BUSY, "no loopback address was free a moment ago");
 }
 
 static int find_kernel(struct job *job, struct kernel *ret, struct error *err)
