@@ -37,7 +37,8 @@ struct op {
 	int64_t started_ms, updated_ms;
 	bool done, success;
 	struct error err;
-	uint64_t version; /* of one counter for all, taken anew at every change: a waiter misses none */
+	uint64_t version; /* of one counter for all, taken anew at every change: a waiter misses
+			     none */
 	uint64_t progress_done, progress_total;
 };
 
@@ -71,8 +72,8 @@ struct console {
 struct vm {
 	struct bangerd *d;
 	struct store_vm row;
-	struct vm_spec *want;    /* row.spec */
-	char *file;              /* that says so; NULL: none */
+	struct vm_spec *want;	 /* row.spec */
+	char *file;		 /* that says so; NULL: none */
 	struct vm_spec *applied; /* row.applied, NULL: never made */
 
 	/* the host's side; pid 0: not running */
@@ -92,27 +93,28 @@ struct vm {
 	enum exit_reason exit_hint; /* what the monitor or the agent said last */
 
 	bool ready;
-	bool booting; /* started by us, not ready yet */
+	bool booting;	  /* started by us, not ready yet */
 	uint64_t boot_ms; /* start to ready, as last measured */
 	struct loop_timer *ready_timer;
 
-	struct job *job;         /* lifecycle lane */
+	struct job *job; /* lifecycle lane */
 	bool dirty, restart_asked, reimage_asked;
-	bool touched;            /* somebody asked for something since job began: it is past */
-	bool forget_on_failure;  /* made by `create`: a failed creation leaves nothing */
+	bool touched;		 /* somebody asked for something since job began: it is past */
+	bool forget_on_failure;	 /* made by `create`: a failed creation leaves nothing */
 	struct error last_error; /* of the last action; code NONE: fine */
-	bool stuck;              /* last_error will not go away by trying again */
+	bool stuck;		 /* last_error will not go away by trying again */
 	unsigned failures;
 	struct loop_timer *retry; /* set: backing off */
 	unsigned restarts;
 	unsigned resets; /* the guest's own reboots since it was ready */
-	bool paused;     /* it stands still: the host's disk is full */
+	bool paused;	 /* it stands still: the host's disk is full */
 	struct loop_timer *resume;
 	struct op *op;
 	char waiting[280]; /* why nothing happens, from the plan */
 };
 
-struct vm *vm_new(struct bangerd *d, struct store_vm *row, struct error *err); /* takes row's content */
+struct vm *vm_new(struct bangerd *d, struct store_vm *row,
+		  struct error *err); /* takes row's content */
 void vm_free(struct vm *vm);
 struct vm *vm_find(struct bangerd *d, const char *name);
 struct vm *vm_find_id(struct bangerd *d, const char *id);
@@ -142,10 +144,10 @@ void links_lend(struct vm *vm);
 void links_drain_monitor(struct vm *vm);
 
 /* --- converge.c --- */
-void vm_mark(struct vm *vm);       /* look at it before the next sleep */
-void vm_mark_now(struct vm *vm);   /* ... and forget backoff and errors: somebody changed something */
+void vm_mark(struct vm *vm);	 /* look at it before the next sleep */
+void vm_mark_now(struct vm *vm); /* ... and forget backoff and errors: somebody changed something */
 void vm_back_off(struct vm *vm);
-void converge(void *bangerd);      /* before-sleep hook */
+void converge(void *bangerd); /* before-sleep hook */
 void converge_schedule_ttl(struct bangerd *d);
 struct capabilities vm_capabilities(const struct bangerd *d);
 

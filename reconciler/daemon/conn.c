@@ -8,9 +8,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define CONNS_MAX   128
-#define OUT_MAX     (16u << 20) /* a client that does not read is cut off */
-#define PARKED_MAX  64          /* of one connection */
+#define CONNS_MAX  128
+#define OUT_MAX	   (16u << 20) /* a client that does not read is cut off */
+#define PARKED_MAX 64	       /* of one connection */
 
 struct parked {
 	struct parked *next;
@@ -64,8 +64,8 @@ static void conn_close(struct conn *conn)
 static void conn_flush(struct conn *conn)
 {
 	while (conn->out.len) {
-		ssize_t sent = send(conn->fd, conn->out.data, conn->out.len,
-				    MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t sent =
+			send(conn->fd, conn->out.data, conn->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0 && errno != EAGAIN)
@@ -112,9 +112,8 @@ static void answer_parked(struct conn *conn)
 	uint64_t now = clock_monotonic_ms();
 	for (struct parked **at = &conn->parked; *at;) {
 		struct parked *parked = *at;
-		cJSON *answer = parked->deadline_ms <= now
-					? ops_answer_now(conn->d, parked->params)
-					: ops_answer(conn->d, parked->params);
+		cJSON *answer = parked->deadline_ms <= now ? ops_answer_now(conn->d, parked->params)
+							   : ops_answer(conn->d, parked->params);
 		if (!answer) {
 			at = &parked->next;
 			continue;

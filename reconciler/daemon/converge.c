@@ -1,11 +1,11 @@
 /* From "dirty" to "as wanted".
  *
- * Theory of operation: whatever happens (a request, a saved file, a death, a timer) only marks a VM.
- * Before the loop sleeps, every marked VM is looked at once: its wanted spec and its observed state
- * go through plan_vm(), the action that comes out becomes a job of the worker pool, one job a VM at
- * a time. When the job is done its result is recorded (outcome.c) and the VM is marked again, until
- * the plan says "none". A failed action keeps its error and backs off (1 s ... 5 min, jittered); any
- * change of what is wanted forgets that.
+ * Theory of operation: whatever happens (a request, a saved file, a death, a timer) only marks a
+ * VM. Before the loop sleeps, every marked VM is looked at once: its wanted spec and its observed
+ * state go through plan_vm(), the action that comes out becomes a job of the worker pool, one job a
+ * VM at a time. When the job is done its result is recorded (outcome.c) and the VM is marked again,
+ * until the plan says "none". A failed action keeps its error and backs off (1 s ... 5 min,
+ * jittered); any change of what is wanted forgets that.
  *
  * An operation ends by success here only, when the plan has nothing more to do: a job that was
  * already under way when somebody asked for something else says nothing about what was asked. */
@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define BACKOFF_FIRST_MS 1000
-#define BACKOFF_MAX_MS   (300 * 1000)
+#define BACKOFF_MAX_MS	 (300 * 1000)
 
 struct capabilities vm_capabilities(const struct bangerd *d)
 {
@@ -196,7 +196,8 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 		kind = ACTION_RESTART;
 	snprintf(vm->waiting, sizeof(vm->waiting), "%s", plan.reason);
 	if (kind == ACTION_REFUSE) {
-		error_set(&vm->last_error, ERROR_CONFLICT, "vm '%s': %s", vm->row.name, plan.reason);
+		error_set(&vm->last_error, ERROR_CONFLICT, "vm '%s': %s", vm->row.name,
+			  plan.reason);
 		vm->stuck = true;
 	}
 	vm_plan_clear(&plan);

@@ -42,8 +42,10 @@ static void check_accel(struct bangerd *d, cJSON *items)
 	if (accel_choose(d->host.cache, &accel, &detail, &err) < 0)
 		add(items, "acceleration", HEALTH_FAIL, err.text, "set BANGER_ACCEL=tcg");
 	else
-		add(items, "acceleration", accel == ACCEL_KVM ? HEALTH_PASS : HEALTH_WARN, detail.data,
-		    "guests run emulated, several times slower; a working /dev/kvm makes them fast");
+		add(items, "acceleration", accel == ACCEL_KVM ? HEALTH_PASS : HEALTH_WARN,
+		    detail.data,
+		    "guests run emulated, several times slower; a working /dev/kvm makes them "
+		    "fast");
 }
 
 static void check_program(cJSON *items, const char *name, const char *package)
@@ -71,13 +73,17 @@ static void check_space(struct bangerd *d, cJSON *items)
 	struct statvfs fs;
 	char text[UNITS_TEXT_MAX];
 	if (statvfs(d->paths.state, &fs) < 0) {
-		add(items, "disk space", HEALTH_FAIL, strerror(errno), "make the state directory readable");
+		add(items, "disk space", HEALTH_FAIL, strerror(errno),
+		    "make the state directory readable");
 		return;
 	}
 	uint64_t bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-	auto_free char *detail = xasprintf("%s free in %s",
-					   units_format_size(bytes / MIB * MIB, text), d->paths.state);
-	add(items, "disk space", bytes > 4 * GIB ? HEALTH_PASS : bytes > GIB ? HEALTH_WARN : HEALTH_FAIL,
+	auto_free char *detail = xasprintf(
+		"%s free in %s", units_format_size(bytes / MIB * MIB, text), d->paths.state);
+	add(items, "disk space",
+	    bytes > 4 * GIB ? HEALTH_PASS
+	    : bytes > GIB   ? HEALTH_WARN
+			    : HEALTH_FAIL,
 	    detail, "free some space, or set XDG_STATE_HOME to a larger file system");
 }
 

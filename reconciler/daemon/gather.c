@@ -41,7 +41,8 @@ int gather_store(struct bangerd *d, struct error *err)
 	return 0;
 }
 
-/* When did it start? The cache knows the wall clock; its word counts only if it fits the process. */
+/* When did it start? The cache knows the wall clock; its word counts only if it fits the process.
+ */
 static int64_t started_ms(struct bangerd *d, const struct hv_process *process)
 {
 	auto_free char *dir = xasprintf("%s/%s", d->vms_dir, process->id);
@@ -50,7 +51,8 @@ static int64_t started_ms(struct bangerd *d, const struct hv_process *process)
 	if (fd >= 0 && handles_read(fd, &handles) == 0 && handles.pid == process->pid &&
 	    handles.start_ticks == process->start_ticks)
 		return handles.started_ms;
-	int64_t since_boot = (int64_t)(process->start_ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+	int64_t since_boot =
+		(int64_t)(process->start_ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
 	return clock_wall_ms() - ((int64_t)clock_monotonic_ms() - since_boot);
 }
 

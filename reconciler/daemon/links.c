@@ -21,13 +21,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define RETRY_FIRST_MS    20
-#define RETRY_MAX_MS      5000
-#define CONSOLE_LOG_MAX   (1u << 20) /* then it becomes console.log.1 */
-#define CONSOLE_RATE      (256u << 10) /* bytes in a window */
+#define RETRY_FIRST_MS	  20
+#define RETRY_MAX_MS	  5000
+#define CONSOLE_LOG_MAX	  (1u << 20)   /* then it becomes console.log.1 */
+#define CONSOLE_RATE	  (256u << 10) /* bytes in a window */
 #define CONSOLE_WINDOW_MS 250
-#define AGENT_PAUSE_MS    10000 /* after garbage */
-#define RESETS_MAX        5     /* in a row, without getting ready */
+#define AGENT_PAUSE_MS	  10000 /* after garbage */
+#define RESETS_MAX	  5	/* in a row, without getting ready */
 
 static void link_close(struct link *link)
 {
@@ -112,8 +112,9 @@ static void monitor_event(struct vm *vm, enum monitor_event event)
 		guest_reset(vm);
 		break;
 	case MONITOR_PAUSED:
-		log_warn(vm->row.name, "the host's disk is full: the guest stands still until there is "
-				       "space, nothing of it is lost");
+		log_warn(vm->row.name,
+			 "the host's disk is full: the guest stands still until there is "
+			 "space, nothing of it is lost");
 		vm_paused(vm, true);
 		break;
 	case MONITOR_RESUMED:
@@ -136,7 +137,8 @@ static void monitor_readable(void *data, uint32_t events)
 	size_t len = got > 0 ? (size_t)got : 0;
 	const struct hv_driver *hv = vm->d->host.hv;
 	enum monitor_event event = MONITOR_NOTHING;
-	while (got > 0 && (event = hv->monitor_feed(vm->monitor_parser, vm->monitor.fd, chunk, len))) {
+	while (got > 0 &&
+	       (event = hv->monitor_feed(vm->monitor_parser, vm->monitor.fd, chunk, len))) {
 		len = 0;
 		if (event == MONITOR_READY)
 			vm->monitor.failures = 0;
@@ -203,7 +205,8 @@ static void agent_readable(void *data, uint32_t events)
 	while ((event = agent_feed_push(vm->feed, chunk, len)) != AGENT_NOTHING) {
 		len = 0;
 		if (event == AGENT_BROKEN) {
-			log_warn(vm->row.name, "the guest's agent speaks nonsense, ignoring it for %d s",
+			log_warn(vm->row.name,
+				 "the guest's agent speaks nonsense, ignoring it for %d s",
 				 AGENT_PAUSE_MS / 1000);
 			link_retry(vm, &vm->agent, agent_open, AGENT_PAUSE_MS);
 			return;
@@ -245,10 +248,12 @@ static void console_write(struct vm *vm, const char *data, size_t len)
 		console_rotate(vm);
 	if (console->log_fd < 0) {
 		struct stat st;
-		console->log_fd = openat(vm->dirfd, VM_FILE_CONSOLE_LOG,
-					 O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-		console->log_size =
-			console->log_fd >= 0 && fstat(console->log_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+		console->log_fd =
+			openat(vm->dirfd, VM_FILE_CONSOLE_LOG,
+			       O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+		console->log_size = console->log_fd >= 0 && fstat(console->log_fd, &st) == 0
+					    ? (uint64_t)st.st_size
+					    : 0;
 	}
 	/* A full host disk costs console text, nothing else. */
 	if (console->log_fd >= 0 && fs_write_all(console->log_fd, data, len) == 0)

@@ -31,7 +31,8 @@ static int lock_state(struct bangerd *d, struct error *err)
 	if (d->lock_fd < 0)
 		return error_sys(err, "cannot open '%s'", path);
 	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, ERROR_CONFLICT, "another bangerd works on '%s'", d->paths.state);
+		return error_set(err, ERROR_CONFLICT, "another bangerd works on '%s'",
+				 d->paths.state);
 	return 0;
 }
 
@@ -133,7 +134,8 @@ static int set_up(struct bangerd *d, struct error *err)
 
 static void tear_down(struct bangerd *d)
 {
-	/* Jobs under way end at their next step; what they began is found again at the next start. */
+	/* Jobs under way end at their next step; what they began is found again at the next start.
+	 */
 	for (size_t i = 0; i < d->vm_count; i++)
 		if (d->vms[i]->job)
 			atomic_store(&d->vms[i]->job->cancel, true);

@@ -164,8 +164,9 @@ static cJSON *ops_since(struct bangerd *d, const cJSON *ids, uint64_t seen)
 		if (op && op->version > seen)
 			moved[count++] = op;
 		else if (!op)
-			cJSON_AddItemToArray(items, unknown_op_to_json(
-							    cJSON_IsString(id) ? id->valuestring : ""));
+			cJSON_AddItemToArray(
+				items,
+				unknown_op_to_json(cJSON_IsString(id) ? id->valuestring : ""));
 	}
 	qsort(moved, count, sizeof(struct op *), by_version);
 	for (size_t i = 0; i < count && i < OP_ITEMS_MAX; i++) {

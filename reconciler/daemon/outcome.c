@@ -138,7 +138,8 @@ static void look_for_holder(struct vm *vm, bool port)
 	struct error err = { 0 };
 	if (gather_host(vm->d, &err) < 0)
 		log_error(NULL, "cannot look at the host: %s", err.text);
-	/* Perhaps it is the address: one that was never started with may be another the next time. */
+	/* Perhaps it is the address: one that was never started with may be another the next time.
+	 */
 	if (!port || vm->pid || vm->row.kernel_digest)
 		return;
 	free(vm->row.address);

@@ -17,8 +17,8 @@ struct pull {
 	bool is_kernel, force;
 	bool running;
 	struct op *op;
-	struct error err;     /* of the last try */
-	uint64_t ended_ms;    /* of the last try; 0: none, or something changed since */
+	struct error err;  /* of the last try */
+	uint64_t ended_ms; /* of the last try; 0: none, or something changed since */
 	/* written by the worker */
 	pthread_mutex_t lock;
 	char stage[32], detail[128];
@@ -62,7 +62,8 @@ static void pull_says(void *cookie, const char *stage, const char *detail, uint6
 static void pull_run(struct work *work)
 {
 	struct pull *pull = (struct pull *)work;
-	struct pull_progress progress = { .fn = pull_says, .cookie = pull,
+	struct pull_progress progress = { .fn = pull_says,
+					  .cookie = pull,
 					  .cancel_fd = pull->d->cancel_fd };
 	struct error err = { 0 };
 	int failed = pull->is_kernel ? kernel_pull(&pull->d->host.images, pull->name, pull->force,

@@ -31,11 +31,13 @@ static int sources_read(struct request *request, struct sources *ret, struct err
 	size_t count = (size_t)cJSON_GetArraySize(documents);
 	*ret = (struct sources){ .text = BUF_INIT };
 	if (!cJSON_IsArray(documents) || count > DOCUMENTS_MAX || request->fd_count != 1)
-		return error_set(err, ERROR_INVALID,
-				 "a request with sources needs documents (at most %d) and one descriptor",
-				 DOCUMENTS_MAX);
-	/* Reading from anything else (a pipe, a terminal, a slow mount) could keep everybody waiting,
-	 * and a text that still changes could be one thing when it is planned and another later. */
+		return error_set(
+			err, ERROR_INVALID,
+			"a request with sources needs documents (at most %d) and one descriptor",
+			DOCUMENTS_MAX);
+	/* Reading from anything else (a pipe, a terminal, a slow mount) could keep everybody
+	 * waiting, and a text that still changes could be one thing when it is planned and another
+	 * later. */
 	int seals = fcntl(request->fds[0], F_GET_SEALS);
 	if (seals < 0 || (seals & SOURCE_SEALS) != SOURCE_SEALS)
 		return error_set(err, ERROR_INVALID, "the descriptor is not a sealed memory file");
@@ -50,7 +52,8 @@ static int sources_read(struct request *request, struct sources *ret, struct err
 		int64_t length = json_int(document, "length", -1);
 		const char *name = json_str(document, "name", NULL);
 		if (!name || length < 0 || (uint64_t)length > ret->text.len - offset)
-			return error_set(err, ERROR_INVALID, "the documents do not fit their lengths");
+			return error_set(err, ERROR_INVALID,
+					 "the documents do not fit their lengths");
 		ret->at[ret->count++] = (struct spec_source){
 			.name = name,
 			.text = ret->text.data + offset,
@@ -119,9 +122,10 @@ static int wanted_read(struct request *request, struct wanted *wanted, struct er
 	wanted->source = json_str(params, "path", "");
 	if (!vm_name_valid(wanted->stack))
 		return error_set(err, ERROR_INVALID,
-				 wanted->stack[0] ? "'%.63s' cannot name a stack (a-z, 0-9, '-'): put "
-						    "`stack: NAME` into the file"
-						  : "standard input needs `stack: NAME`%s",
+				 wanted->stack[0]
+					 ? "'%.63s' cannot name a stack (a-z, 0-9, '-'): put "
+					   "`stack: NAME` into the file"
+					 : "standard input needs `stack: NAME`%s",
 				 wanted->stack);
 	return stack_plan_make(request->d, wanted->stack, wanted->source,
 			       (const struct vm_spec *const *)wanted->set.vms, wanted->set.count,
@@ -166,10 +170,11 @@ static int check_refusals(const struct wanted *wanted, struct error *err)
 		if (vm->kind == ACTION_REFUSE)
 			return error_set(err, ERROR_CONFLICT, "vm '%s': %s", vm->name, vm->reason);
 		if (vm->kind == ACTION_ADOPT && plan->needs_adopt)
-			return error_set(err, ERROR_CONFLICT,
-					 "vm '%s' exists and has no owner: --adopt takes it into stack "
-					 "'%s'",
-					 vm->name, wanted->stack);
+			return error_set(
+				err, ERROR_CONFLICT,
+				"vm '%s' exists and has no owner: --adopt takes it into stack "
+				"'%s'",
+				vm->name, wanted->stack);
 	}
 	return 0;
 }

@@ -116,7 +116,8 @@ HANDLER(rpc_vm_ssh)
 	if (!vm)
 		return -1;
 	if (!vm->pid && !vm->job && !vm->dirty && !(vm->retry && loop_timer_is_set(vm->retry)))
-		return error_set(err, ERROR_CONFLICT, "vm '%s' is not running (%s), start it with "
+		return error_set(err, ERROR_CONFLICT,
+				 "vm '%s' is not running (%s), start it with "
 				 "banger start %s",
 				 vm->row.name, vm_phase_name(vm), vm->row.name);
 	auto_free char *known_hosts = xasprintf("%s/%s/known_hosts", d->vms_dir, vm->row.id);

@@ -109,9 +109,9 @@ HANDLER(rpc_image_delete)
 	image_clear(&image);
 	int count = cJSON_GetArraySize(users);
 	if (count)
-		return error_set(err, ERROR_CONFLICT, "image '%s' is used by %d VM%s, the first is '%s'",
-				 name, count, count == 1 ? "" : "s",
-				 cJSON_GetArrayItem(users, 0)->valuestring);
+		return error_set(err, ERROR_CONFLICT,
+				 "image '%s' is used by %d VM%s, the first is '%s'", name, count,
+				 count == 1 ? "" : "s", cJSON_GetArrayItem(users, 0)->valuestring);
 	auto_free const char **in_use = xcalloc(d->vm_count + 1, sizeof(*in_use));
 	size_t used = 0;
 	for (size_t i = 0; i < d->vm_count; i++)

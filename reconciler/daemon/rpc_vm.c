@@ -60,9 +60,8 @@ static int check_unowned(const struct vm *vm, const char *verb, struct error *er
 {
 	if (!vm->row.stack[0])
 		return 0;
-	return error_set(err, ERROR_CONFLICT,
-			 "vm '%s' belongs to stack '%s': to %s it, edit %s", vm->row.name,
-			 vm->row.stack, verb, vm->file ? vm->file : "its file");
+	return error_set(err, ERROR_CONFLICT, "vm '%s' belongs to stack '%s': to %s it, edit %s",
+			 vm->row.name, vm->row.stack, verb, vm->file ? vm->file : "its file");
 }
 
 static int check_stays(const struct vm *vm, struct error *err)
@@ -93,10 +92,11 @@ HANDLER(rpc_vm_create)
 	struct bangerd *d = request->d;
 	const char *name = json_str(request->params, "name", "");
 	if (!vm_name_valid(name))
-		return error_set(err, ERROR_INVALID,
-				 "'%.80s' cannot name a VM: a-z, 0-9 and '-', at most 63, beginning "
-				 "and ending with a letter or digit",
-				 name);
+		return error_set(
+			err, ERROR_INVALID,
+			"'%.80s' cannot name a VM: a-z, 0-9 and '-', at most 63, beginning "
+			"and ending with a letter or digit",
+			name);
 	const struct vm *known = vm_find(d, name);
 	if (known)
 		return error_set(err, ERROR_CONFLICT, "vm '%s' %s", name,
@@ -154,9 +154,8 @@ HANDLER(rpc_vm_set)
 	auto_ptr(vm_spec) spec = vm_spec_with(vm->want, vm->row.name, set, count, &context, err);
 	if (!spec)
 		return -1;
-	struct apply_options options = {
-		.allow_data_loss = json_bool(request->params, "allow_data_loss", false)
-	};
+	struct apply_options options = { .allow_data_loss = json_bool(request->params,
+								      "allow_data_loss", false) };
 	/* An unowned VM is a stack of one, without a name. */
 	auto_ptr(vm_spec) have = NULL;
 	struct plan_member member = { .name = vm->row.name, .want = spec };
@@ -255,7 +254,7 @@ static int hold(struct vm *vm, enum hold_kind kind, struct error *err)
 }
 
 static int stop_one(struct request *request, struct vm *vm, const struct op **ret_op,
-		     struct error *err)
+		    struct error *err)
 {
 	(void)request;
 	if (hold(vm, HOLD_STOP, err) < 0)
@@ -273,7 +272,7 @@ HANDLER(rpc_vm_stop)
 }
 
 static int restart_one(struct request *request, struct vm *vm, const struct op **ret_op,
-		     struct error *err)
+		       struct error *err)
 {
 	if (start_one(request, vm, ret_op, err) < 0)
 		return -1;
@@ -307,13 +306,14 @@ static int signal_number(const char *name)
 }
 
 static int kill_one(struct request *request, struct vm *vm, const struct op **ret_op,
-		     struct error *err)
+		    struct error *err)
 {
 	const char *name = json_str(request->params, "signal", "KILL");
 	int number = signal_number(name);
 	if (number < 0) {
-		return error_set(err, ERROR_INVALID,
-			  "'%.20s' is no signal for a VM: KILL, TERM, INT, HUP, QUIT or ABRT", name);
+		return error_set(
+			err, ERROR_INVALID,
+			"'%.20s' is no signal for a VM: KILL, TERM, INT, HUP, QUIT or ABRT", name);
 	}
 	if (!vm->pid)
 		return error_set(err, ERROR_CONFLICT, "vm '%s' is not running", vm->row.name);
@@ -336,8 +336,9 @@ HANDLER(rpc_vm_kill)
 static int delete_vm(struct vm *vm, const struct op **ret_op, struct error *err)
 {
 	if (vm->want->protect || (vm->applied && vm->applied->protect)) {
-		return error_set(err, ERROR_CONFLICT, "vm '%s' is protected: banger set %s protect=false first",
-			  vm->row.name, vm->row.name);
+		return error_set(err, ERROR_CONFLICT,
+				 "vm '%s' is protected: banger set %s protect=false first",
+				 vm->row.name, vm->row.name);
 	}
 	bool before = vm->row.deleting;
 	vm->row.deleting = true;
@@ -351,7 +352,7 @@ static int delete_vm(struct vm *vm, const struct op **ret_op, struct error *err)
 }
 
 static int delete_one(struct request *request, struct vm *vm, const struct op **ret_op,
-		     struct error *err)
+		      struct error *err)
 {
 	(void)request;
 	if (check_unowned(vm, "delete", err) < 0)

@@ -15,8 +15,9 @@ struct spec_context stack_context(struct bangerd *d)
 			count++;
 		d->hints = xcalloc(count, sizeof(*d->hints));
 		for (size_t i = 0; i < count; i++)
-			d->hints[i] = (struct image_hint){ .name = image_catalog[i].name,
-							   .min_memory = image_catalog[i].min_memory };
+			d->hints[i] =
+				(struct image_hint){ .name = image_catalog[i].name,
+						     .min_memory = image_catalog[i].min_memory };
 		d->hint_count = count;
 	}
 	return (struct spec_context){ .images = d->hints, .image_count = d->hint_count };
@@ -39,7 +40,8 @@ int stack_put(struct bangerd *d, const char *name, const char *source, bool watc
 	if (store_stack_put(d->store, name, source, watched, err) < 0)
 		return -1;
 	if (!stack)
-		stack = store_stack_vec_push(&d->stacks, (struct store_stack){ .name = xstrdup(name) });
+		stack = store_stack_vec_push(&d->stacks,
+					     (struct store_stack){ .name = xstrdup(name) });
 	free(stack->source);
 	stack->source = xstrdup(source);
 	stack->watched = watched;
@@ -142,7 +144,8 @@ int stack_plan_make(struct bangerd *d, const char *stack, const char *source,
 		return -1;
 	size_t now = stack_size(d, stack);
 	struct plan_options plan_options = {
-		.policy = { .can = vm_capabilities(d), .allow_data_loss = options->allow_data_loss },
+		.policy = { .can = vm_capabilities(d),
+			    .allow_data_loss = options->allow_data_loss },
 		.prune = options->prune || options->prune_all || options->delete_named,
 		.prune_all = options->prune_all || options->delete_named,
 		.adopt = options->adopt,
@@ -192,7 +195,8 @@ static bool set_intent(struct bangerd *d, const char *stack, const struct plan_m
 		return *ret_vm != NULL;
 	}
 	bool changed = vm->row.deleting || strcmp(vm->row.stack, stack) != 0 ||
-		       !vm_spec_equal(vm->want, member->want) || !same_file(vm->file, member->want->file);
+		       !vm_spec_equal(vm->want, member->want) ||
+		       !same_file(vm->file, member->want->file);
 	vm->forget_on_failure = false;
 	if (vm->row.deleting)
 		vm_revive(vm);
@@ -270,11 +274,12 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 		return -1;
 	if (stack_put(d, stack, source, watched, err) < 0 ||
 	    (plan->plan.to_delete && /* else it cannot get smaller, and a later note says as much */
-	     store_stack_size_note(d->store, stack, clock_wall_ms(), GUARD_WINDOW_MS,
-				   (int64_t)size, err) < 0) ||
-	    write_intent(d, stack, plan, options, ops, err) < 0 || store_commit(d->store, err) < 0) {
-		/* Memory may be ahead of the store now. Crash-only: the next bangerd reads the store,
-		 * the VMs run on. */
+	     store_stack_size_note(d->store, stack, clock_wall_ms(), GUARD_WINDOW_MS, (int64_t)size,
+				   err) < 0) ||
+	    write_intent(d, stack, plan, options, ops, err) < 0 ||
+	    store_commit(d->store, err) < 0) {
+		/* Memory may be ahead of the store now. Crash-only: the next bangerd reads the
+		 * store, the VMs run on. */
 		store_rollback(d->store);
 		log_error(NULL, "cannot write the store, starting over: %s", err->text);
 		d->failed = true;

@@ -49,7 +49,8 @@ void vm_fill_reason(const struct vm *vm, char *reason, size_t size)
 		job_progress(vm->job, stage, detail);
 		snprintf(reason, size, "%s%s%s", stage, detail[0] ? ": " : "", detail);
 	} else if (vm->paused) {
-		snprintf(reason, size, "paused: the host's disk is full, it goes on when there is space");
+		snprintf(reason, size,
+			 "paused: the host's disk is full, it goes on when there is space");
 	} else if (vm->last_error.code != ERROR_NONE) {
 		snprintf(reason, size, "%s%s", vm->last_error.text,
 			 vm->retry && loop_timer_is_set(vm->retry) ? " (will be tried again)" : "");
@@ -67,10 +68,10 @@ static void add_ports(cJSON *json, const struct port_list *ports)
 	cJSON *list = cJSON_AddArrayToObject(json, "ports");
 	for (size_t i = 0; i < ports->count; i++) {
 		const struct port_spec *port = &ports->at[i];
-		auto_free char *text =
-			xasprintf("%s%s%u:%u%s", strcmp(port->address, "127.0.0.1") ? port->address : "",
-				  strcmp(port->address, "127.0.0.1") ? ":" : "", port->host, port->guest,
-				  port->proto == PORT_UDP ? "/udp" : "");
+		auto_free char *text = xasprintf(
+			"%s%s%u:%u%s", strcmp(port->address, "127.0.0.1") ? port->address : "",
+			strcmp(port->address, "127.0.0.1") ? ":" : "", port->host, port->guest,
+			port->proto == PORT_UDP ? "/udp" : "");
 		cJSON_AddItemToArray(list, cJSON_CreateString(text));
 	}
 }
@@ -83,7 +84,8 @@ static void add_process(cJSON *json, const struct vm *vm)
 	json_add_str(json, "hypervisor", vm->d->host.hv->name);
 	json_add_str(json, "accel", !vm->pid ? NULL : vm->accel == ACCEL_KVM ? "kvm" : "tcg");
 	const struct agent_state *state = vm->feed ? agent_feed_state(vm->feed) : NULL;
-	json_add_str(json, "boot_id", vm->pid && state && state->boot_id[0] ? state->boot_id : NULL);
+	json_add_str(json, "boot_id",
+		     vm->pid && state && state->boot_id[0] ? state->boot_id : NULL);
 }
 
 cJSON *vm_to_json(const struct vm *vm)
@@ -106,7 +108,8 @@ cJSON *vm_to_json(const struct vm *vm)
 	json_add_str(json, "address", vm->row.address);
 	json_add_int(json, "ssh_port", USER_SSH_PORT);
 	add_ports(json, &vm->want->ports);
-	json_add_str(json, "hold", vm->row.hold >= 0 && vm->row.hold < 3 ? holds[vm->row.hold] : NULL);
+	json_add_str(json, "hold",
+		     vm->row.hold >= 0 && vm->row.hold < 3 ? holds[vm->row.hold] : NULL);
 	json_add_int(json, "restarts", vm->restarts);
 	json_add_int(json, "created_ms", vm->row.created_ms);
 	add_process(json, vm);

@@ -95,8 +95,9 @@ static void log_refusals(struct watch *watch, const struct plan *plan)
 		if (vm->kind == ACTION_REFUSE)
 			log_warn(vm->name, "stack '%s': refused: %s", watch->stack, vm->reason);
 		else if (vm->kind == ACTION_ADOPT)
-			log_warn(vm->name, "stack '%s': a VM of this name exists and has no owner, run "
-					   "banger apply -f %s --adopt",
+			log_warn(vm->name,
+				 "stack '%s': a VM of this name exists and has no owner, run "
+				 "banger apply -f %s --adopt",
 				 watch->stack, watch->path);
 	}
 }
@@ -245,10 +246,11 @@ int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_st
 	const struct store_stack *stack = stack_find(d, watch->stack);
 	int failed = 0;
 	if (stack && strcmp(stack->source, path) && !take_over)
-		failed = error_set(err, ERROR_CONFLICT,
-				   "stack '%s' comes from '%s': name this one otherwise (stack:), or "
-				   "move the stack here with --take-over",
-				   watch->stack, stack->source);
+		failed = error_set(
+			err, ERROR_CONFLICT,
+			"stack '%s' comes from '%s': name this one otherwise (stack:), or "
+			"move the stack here with --take-over",
+			watch->stack, stack->source);
 	if (failed == 0)
 		failed = stack_put(d, watch->stack, path, true, err);
 	if (failed < 0) {

@@ -52,8 +52,8 @@ void job_stage(struct job *job, const char *stage, const char *detail)
 	snprintf(job->stage, sizeof(job->stage), "%s", stage);
 	snprintf(job->detail, sizeof(job->detail), "%s", detail ? detail : "");
 	pthread_mutex_unlock(&job->progress_lock);
-	/* One post at a time is enough: the loop reads the newest text. It runs before done(), which
-	 * is posted later, so the job is still there. */
+	/* One post at a time is enough: the loop reads the newest text. It runs before done(),
+	 * which is posted later, so the job is still there. */
 	if (job->on_progress && !atomic_exchange(&job->progress_posted, true))
 		loop_post(job->loop, progress_arrived, job);
 }

@@ -15,12 +15,12 @@
 
 /* What is the same for every job of this process; made once, never changed. */
 struct host {
-	const char *state;      /* paths.state */
+	const char *state; /* paths.state */
 	const char *cache;
-	const char *vms_dir;    /* <state>/vms */
+	const char *vms_dir;	/* <state>/vms */
 	const char *agent_cpio; /* <share>/agent.cpio */
 	const char *client_key; /* banger's public key line */
-	const char *identity;   /* path of its private half */
+	const char *identity;	/* path of its private half */
 	struct image_store images;
 	const struct hv_driver *hv;
 	unsigned stop_timeout_ms; /* how long a guest may take to power off */
@@ -33,17 +33,17 @@ struct job {
 
 	/* in */
 	enum action_kind kind;
-	bool kill_now;            /* stop without asking the guest (delete, data is going anyway) */
-	bool resume;              /* LIVE: the guest stands still, let it go on */
-	bool remake_work_disk;    /* its shrinking was allowed */
+	bool kill_now;	       /* stop without asking the guest (delete, data is going anyway) */
+	bool resume;	       /* LIVE: the guest stands still, let it go on */
+	bool remake_work_disk; /* its shrinking was allowed */
 	char id[16];
 	char name[VM_NAME_MAX + 1];
-	struct vm_spec *want;     /* owned; NULL for DELETE */
-	struct vm_spec *have;     /* owned; NULL when never made */
-	bool disks_made;          /* a creation succeeded before: undo must not take its disks */
-	char *address;            /* owned; NULL: none could be had, or none is needed */
-	char *image_digest;       /* owned; pinned, NULL: by name */
-	int pidfd;                /* owned; of the running hypervisor, -1 */
+	struct vm_spec *want; /* owned; NULL for DELETE */
+	struct vm_spec *have; /* owned; NULL when never made */
+	bool disks_made;      /* a creation succeeded before: undo must not take its disks */
+	char *address;	      /* owned; NULL: none could be had, or none is needed */
+	char *image_digest;   /* owned; pinned, NULL: by name */
+	int pidfd;	      /* owned; of the running hypervisor, -1 */
 
 	/* in and out */
 	_Atomic bool cancel;
@@ -54,14 +54,14 @@ struct job {
 	_Atomic bool progress_posted;
 
 	/* out */
-	struct error err;         /* code ERROR_NONE: success */
-	pid_t started_pid;        /* 0: none was started */
-	int started_pidfd;        /* owned; -1 */
+	struct error err;  /* code ERROR_NONE: success */
+	pid_t started_pid; /* 0: none was started */
+	int started_pidfd; /* owned; -1 */
 	uint64_t started_ticks;
 	enum accel accel;
 	char image_digest_used[65];
 	char kernel_digest_used[65];
-	bool stopped;             /* the hypervisor that ran is gone now */
+	bool stopped; /* the hypervisor that ran is gone now */
 
 	/* the steps' own */
 	int dirfd;

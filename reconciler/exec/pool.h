@@ -1,7 +1,7 @@
 /* exec/pool.h - threads for what blocks.
  *
- * A work item is handed over whole: run() sees only the item, in a worker; done() gets it back in the
- * loop thread. Nothing else is shared. */
+ * A work item is handed over whole: run() sees only the item, in a worker; done() gets it back in
+ * the loop thread. Nothing else is shared. */
 #ifndef EXEC_POOL_H
 #define EXEC_POOL_H
 
@@ -10,9 +10,9 @@
 struct pool;
 
 struct work {
-	void (*run)(struct work *work);  /* worker thread */
+	void (*run)(struct work *work);	 /* worker thread */
 	void (*done)(struct work *work); /* loop thread; may free the work */
-	struct pool *pool;               /* the pool's own */
+	struct pool *pool;		 /* the pool's own */
 	struct work *next;
 };
 

@@ -12,8 +12,8 @@
 
 #define START_TIMEOUT_MS 15000
 #define AGENT_TIMEOUT_MS 4000
-#define SSH_TIMEOUT_MS   8000
-#define KILL_TIMEOUT_MS  10000
+#define SSH_TIMEOUT_MS	 8000
+#define KILL_TIMEOUT_MS	 10000
 
 /* --- start --- */
 
@@ -45,7 +45,7 @@ static int find_kernel(struct job *job, struct kernel *ret, struct error *err)
 	if (!name[0]) {
 		if (image_find(&job->host->images,
 			       job->image_digest_used[0] ? job->image_digest_used
-			       : job->image_digest       ? job->image_digest
+			       : job->image_digest	 ? job->image_digest
 							 : job->want->image,
 			       &image, err) < 0)
 			return -1;
@@ -105,8 +105,8 @@ static int launch(struct job *job, const struct kernel *kernel, struct error *er
 	};
 	if (disk_root_stat(job->dirfd, &size, &machine.root_is_qcow2, err) < 0)
 		return -1;
-	if (job->host->hv->start(&machine, START_TIMEOUT_MS, &job->started_pid,
-				 &job->started_pidfd, err) < 0)
+	if (job->host->hv->start(&machine, START_TIMEOUT_MS, &job->started_pid, &job->started_pidfd,
+				 err) < 0)
 		return -1;
 	auto_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0 || proc_start_ticks(proc, job->started_pid, &job->started_ticks) < 0)
@@ -147,15 +147,13 @@ static int note_handles(struct job *job, struct error *err)
 }
 
 const struct step steps_start[] = {
-	{ "directory", open_directory, NULL },
-	{ "address", take_address, NULL },
-	{ "seed", write_seed, NULL },
-	{ "hypervisor", start_hypervisor, kill_started },
-	{ "handles", note_handles, NULL },
-	{ 0 },
+	{ "directory", open_directory, NULL }, { "address", take_address, NULL },
+	{ "seed", write_seed, NULL },	       { "hypervisor", start_hypervisor, kill_started },
+	{ "handles", note_handles, NULL },     { 0 },
 };
 
-/* --- stop: agent, then SSH, then wait, then kill; no fresh write is lost while the guest helps --- */
+/* --- stop: agent, then SSH, then wait, then kill; no fresh write is lost while the guest helps ---
+ */
 
 /* In slices, so that a daemon that ends does not wait for a guest that takes its time. */
 static bool gone_within(struct job *job, uint64_t timeout_ms)
@@ -193,7 +191,8 @@ static int stop_hypervisor(struct job *job, struct error *err)
 	if (open_directory(job, err) == 0 && !job->kill_now) {
 		struct error ignored;
 		job_stage(job, "stop", "asking the agent");
-		if (agent_call(job->dirfd, "poweroff", NULL, AGENT_TIMEOUT_MS, NULL, &ignored) == 0 ||
+		if (agent_call(job->dirfd, "poweroff", NULL, AGENT_TIMEOUT_MS, NULL, &ignored) ==
+			    0 ||
 		    gone_within(job, 0) || ask_over_ssh(job)) {
 			job_stage(job, "stop", "waiting for the guest");
 			if (gone_within(job, job->host->stop_timeout_ms))
@@ -217,7 +216,7 @@ static int stop_hypervisor(struct job *job, struct error *err)
 
 static int clear_sockets(struct job *job, struct error *err)
 {
-	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_CONSOLE,
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT,  VM_FILE_CONSOLE,
 					     VM_FILE_PID,     VM_FILE_INITRD, VM_FILE_HANDLES };
 	job->stopped = true;
 	if (job->dirfd < 0)
