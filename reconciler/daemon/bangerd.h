@@ -9,6 +9,7 @@
  * stack.c    a spec set against the store: plan, intent
  * pull.c     image pulls, one a name
  * watch.c    watched directories
+ * ballast.c  space for the moment when there is none
  * conn.c     RPC connections; rpc_*.c the handlers */
 #ifndef DAEMON_BANGERD_H
 #define DAEMON_BANGERD_H
@@ -90,6 +91,7 @@ struct vm {
 	struct hv_monitor *monitor_parser;
 	struct agent_feed *feed;
 	struct console console;
+	uint64_t log_dropped; /* bytes of the console's log that rotations took, since we began */
 	enum exit_reason exit_hint; /* what the monitor or the agent said last */
 
 	bool ready;
@@ -210,9 +212,14 @@ int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_st
 	      struct error *err);
 int watch_remove(struct bangerd *d, const char *path_or_stack, size_t *ret_vms, struct error *err);
 cJSON *watch_list(struct bangerd *d);
-int watch_resume(struct bangerd *d, struct error *err); /* of the stacks that were watched */
+void watch_resume(struct bangerd *d); /* of the stacks that were watched */
+void watches_drop_lost(struct bangerd *d);
 void watch_resync(struct bangerd *d);
 void watches_free(struct bangerd *d);
+
+/* --- ballast.c --- */
+void ballast_take(struct bangerd *d); /* when there is plenty */
+void ballast_give(struct bangerd *d); /* before something is written that must not fail */
 
 /* --- conn.c --- */
 struct conn;
@@ -298,7 +305,7 @@ struct bangerd {
 	struct conn *conns;
 	struct loop_watch *listen_watch;
 	int listen_fd;
-	struct loop_timer *resync, *ttl;
+	struct loop_timer *resync, *ttl, *accept_again;
 	bool any_dirty, ops_moved, failed;
 	struct image_hint *hints; /* stack_context()'s */
 	size_t hint_count;

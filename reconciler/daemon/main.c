@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define WORKERS 8
@@ -84,6 +85,7 @@ static void resync(void *data)
 	struct bangerd *d = data;
 	struct error err = { 0 };
 	bound_log();
+	ballast_take(d);
 	if (gather_host(d, &err) < 0)
 		log_error(NULL, "cannot look at the host: %s", err.text);
 	watch_resync(d);
@@ -122,8 +124,10 @@ static int set_up(struct bangerd *d, struct error *err)
 	d->resync = loop_timer_new(d->loop, resync, d);
 	d->ttl = loop_timer_new(d->loop, ttl_due, d);
 	if (!d->store || gather_store(d, err) < 0 || gather_host(d, err) < 0 ||
-	    watch_resume(d, err) < 0 || conns_listen(d, err) < 0)
+	    conns_listen(d, err) < 0)
 		return -1;
+	ballast_take(d);
+	watch_resume(d);
 	loop_before_sleep(d->loop, converge, d);
 	for (size_t i = 0; i < d->vm_count; i++)
 		vm_mark(d->vms[i]);
@@ -168,6 +172,18 @@ static void tear_down(struct bangerd *d)
 	paths_clear(&d->paths);
 }
 
+/* A running VM costs six descriptors; the usual 1,024 would end at 170 of them. Not without a
+ * bound, as there are programs that close every number up to it one by one. */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+	const rlim_t enough = 65536;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= enough)
+		return;
+	limit.rlim_cur = limit.rlim_max < enough ? limit.rlim_max : enough;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
@@ -185,6 +201,7 @@ int main(int argc, char **argv)
 		}
 	}
 	umask(077);
+	allow_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL); /* inherited as ignored, nobody could be waited for */
 	ssh_init();

@@ -242,6 +242,7 @@ static int hold(struct vm *vm, enum hold_kind kind, struct error *err)
 	if (check_stays(vm, err) < 0)
 		return -1;
 	int before = vm->row.hold;
+	ballast_give(vm->d);
 	vm->row.hold = kind;
 	if (vm_save(vm, err) < 0) {
 		vm->row.hold = before;
@@ -341,6 +342,7 @@ static int delete_vm(struct vm *vm, const struct op **ret_op, struct error *err)
 				 vm->row.name, vm->row.name);
 	}
 	bool before = vm->row.deleting;
+	ballast_give(vm->d);
 	vm->row.deleting = true;
 	if (vm_save(vm, err) < 0) {
 		vm->row.deleting = before;

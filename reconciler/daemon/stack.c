@@ -73,7 +73,14 @@ static int check_source(struct bangerd *d, const char *stack, const char *source
 			const struct apply_options *options, struct error *err)
 {
 	const struct store_stack *known = stack_find(d, stack);
-	if (!known || !strcmp(known->source, source) || options->take_over)
+	bool same = known && !strcmp(known->source, source);
+	if (same && known->watched && options->delete_named)
+		return error_set(
+			err, ERROR_CONFLICT,
+			"'%s' is watched and would bring its VMs back: banger unwatch first, or "
+			"say `vms: {}` there",
+			source);
+	if (!known || same || options->take_over)
 		return 0;
 	return error_set(err, ERROR_CONFLICT,
 			 "stack '%s' comes from '%s', not from '%s': name this one otherwise "
@@ -270,6 +277,7 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 	size_t size = stack_size(d, stack);
 	if (!options->watched)
 		pull_forget_failures(d);
+	ballast_give(d);
 	if (store_begin(d->store, err) < 0)
 		return -1;
 	if (stack_put(d, stack, source, watched, err) < 0 ||
@@ -286,6 +294,8 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 		loop_quit(d->loop);
 		return -1;
 	}
+	if (!options->watched)
+		watches_drop_lost(d);
 	if (options->delete_named && !watched && stack_size(d, stack) == 0)
 		stack_remove(d, stack, err);
 	converge_schedule_ttl(d);

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #define QUIET_MS   2000
 #define WRITTEN_MS 100 /* a writer that has not closed by then is worth a look */
@@ -22,6 +23,8 @@ struct watch {
 	struct loop_watch *events;
 	struct loop_timer *quiet, *written;
 	bool complete, unwatched_said;
+	char *refused; /* the last refusals that were logged */
+	char *renamed; /* what the directory calls itself now, when that was logged */
 	char *reason;  /* why nothing is deleted; NULL: nothing is held back */
 	char *said;    /* the last reason that was logged */
 	cJSON *faults; /* array */
@@ -38,6 +41,8 @@ static void watch_free(struct watch *watch)
 	free(watch->stack);
 	free(watch->reason);
 	free(watch->said);
+	free(watch->refused);
+	free(watch->renamed);
 	free(watch);
 }
 
@@ -88,8 +93,24 @@ static bool lacks_some(struct watch *watch, const struct source_result *result)
 	return false;
 }
 
+/* Said once, not at every look. */
+static bool refusals_are_new(struct watch *watch, const struct plan *plan)
+{
+	auto_buf struct buf all = BUF_INIT;
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->vms[i].kind == ACTION_REFUSE || plan->vms[i].kind == ACTION_ADOPT)
+			buf_addf(&all, "%s: %s\n", plan->vms[i].name, plan->vms[i].reason);
+	if (watch->refused && !strcmp(watch->refused, all.data))
+		return false;
+	free(watch->refused);
+	watch->refused = buf_take(&all);
+	return true;
+}
+
 static void log_refusals(struct watch *watch, const struct plan *plan)
 {
+	if (!refusals_are_new(watch, plan))
+		return;
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct vm_plan *vm = &plan->vms[i];
 		if (vm->kind == ACTION_REFUSE)
@@ -130,6 +151,29 @@ static void act(struct watch *watch, const struct source_result *result, bool de
 	stack_plan_clear(&plan);
 }
 
+/* Each file is valid for itself; ports are all files' together. */
+static void check_ports(struct source_result *result)
+{
+	if (!spec_ports_check(result->vms, result->count, &result->faults) || !result->complete)
+		return;
+	result->complete = false;
+	result->incomplete_reason = xstrdup("two files want one port of the host");
+}
+
+/* The VMs stay with the stack that the directory was watched as: another name would take all of
+ * them away from it at once. */
+static void check_name(struct watch *watch, const struct source_result *result)
+{
+	bool same = !strcmp(result->stack, watch->stack);
+	if (!same && (!watch->renamed || strcmp(watch->renamed, result->stack)))
+		log_warn(NULL,
+			 "'%s' says stack '%s' now but is watched as '%s': it stays that, until "
+			 "banger unwatch and banger watch",
+			 watch->path, result->stack, watch->stack);
+	free(watch->renamed);
+	watch->renamed = same ? NULL : xstrdup(result->stack);
+}
+
 enum look {
 	LOOK_EVENT, /* on the word of inotify */
 	LOOK_FULL,
@@ -146,6 +190,8 @@ static void look(struct watch *watch, enum look how)
 		source_dir_scan(watch->dir, &result);
 	if (result.closing)
 		loop_timer_set(watch->written, WRITTEN_MS);
+	check_ports(&result);
+	check_name(watch, &result);
 	watch->complete = result.complete;
 	if (result.unwatched && !watch->unwatched_said)
 		log_warn(NULL, "stack '%s': changes may go unseen for up to %d s: %s", watch->stack,
@@ -229,11 +275,45 @@ static struct watch *watch_open(struct bangerd *d, const char *path, const char 
 	return watch;
 }
 
+static void watch_begin(struct watch *watch)
+{
+	watch->next = watch->d->watches;
+	watch->d->watches = watch;
+	look(watch, LOOK_FULL);
+}
+
+/* Those whose stack comes from elsewhere now: they would only be refused from here on. */
+void watches_drop_lost(struct bangerd *d)
+{
+	for (struct watch **at = &d->watches; *at;) {
+		struct watch *watch = *at;
+		const struct store_stack *stack = stack_find(d, watch->stack);
+		if (stack && stack->watched && !strcmp(stack->source, watch->path)) {
+			at = &watch->next;
+			continue;
+		}
+		*at = watch->next;
+		log_info(NULL, "stack '%s' was taken over, no longer watching '%s'", watch->stack,
+			 watch->path);
+		watch_free(watch);
+	}
+}
+
+static int check_directory(const char *path, struct error *err)
+{
+	struct stat st;
+	if (path[0] != '/')
+		return error_set(err, ERROR_INVALID, "'%s' is not an absolute path", path);
+	if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+		return error_set(err, ERROR_INVALID, "'%s' is not a directory", path);
+	return 0;
+}
+
 int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_stack,
 	      struct error *err)
 {
-	if (path[0] != '/')
-		return error_set(err, ERROR_INVALID, "'%s' is not an absolute path", path);
+	if (check_directory(path, err) < 0)
+		return -1;
 	struct watch *known = watch_find(d, path);
 	if (known) {
 		*ret_stack = xstrdup(known->stack);
@@ -245,7 +325,13 @@ int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_st
 		return -1;
 	const struct store_stack *stack = stack_find(d, watch->stack);
 	int failed = 0;
-	if (stack && strcmp(stack->source, path) && !take_over)
+	if (!vm_name_valid(watch->stack))
+		failed = error_set(
+			err, ERROR_INVALID,
+			"'%.63s' cannot name a stack (a-z, 0-9, '-'): put `stack: NAME` into "
+			"a file of '%s'",
+			watch->stack, path);
+	else if (stack && strcmp(stack->source, path) && !take_over)
 		failed = error_set(
 			err, ERROR_CONFLICT,
 			"stack '%s' comes from '%s': name this one otherwise (stack:), or "
@@ -257,11 +343,10 @@ int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_st
 		watch_free(watch);
 		return -1;
 	}
-	watch->next = d->watches;
-	d->watches = watch;
 	*ret_stack = xstrdup(watch->stack);
+	watches_drop_lost(d);
 	log_info(NULL, "watching '%s' as stack '%s'", path, watch->stack);
-	look(watch, LOOK_FULL);
+	watch_begin(watch);
 	return 0;
 }
 
@@ -273,11 +358,11 @@ static int disown(struct bangerd *d, const char *stack, size_t *ret_vms, struct 
 		struct vm *vm = d->vms[i];
 		if (strcmp(vm->row.stack, stack))
 			continue;
+		*ret_vms += !vm->row.deleting;
 		free(vm->row.stack);
 		vm->row.stack = xstrdup("");
 		if (vm_save(vm, err) < 0)
 			return -1;
-		++*ret_vms;
 	}
 	return 0;
 }
@@ -315,20 +400,22 @@ cJSON *watch_list(struct bangerd *d)
 	return items;
 }
 
-int watch_resume(struct bangerd *d, struct error *err)
+/* What cannot be watched at this moment (inotify instances are few, and a user's together) is no
+ * reason to leave its VMs alone: it is tried again at every resync. */
+void watch_resume(struct bangerd *d)
 {
 	for (size_t i = 0; i < d->stacks.count; i++) {
 		const struct store_stack *stack = &d->stacks.at[i];
-		if (!stack->watched)
+		struct error err = { 0 };
+		if (!stack->watched || watch_find(d, stack->name))
 			continue;
-		struct watch *watch = watch_open(d, stack->source, stack->name, err);
-		if (!watch)
-			return -1;
-		watch->next = d->watches;
-		d->watches = watch;
-		look(watch, LOOK_FULL);
+		struct watch *watch = watch_open(d, stack->source, stack->name, &err);
+		if (watch)
+			watch_begin(watch);
+		else
+			log_error(NULL, "stack '%s': cannot watch '%s': %s", stack->name,
+				  stack->source, err.text);
 	}
-	return 0;
 }
 
 void watch_resync(struct bangerd *d)
@@ -336,6 +423,7 @@ void watch_resync(struct bangerd *d)
 	for (struct watch *watch = d->watches; watch; watch = watch->next)
 		if (!loop_timer_is_set(watch->quiet))
 			look(watch, LOOK_FULL);
+	watch_resume(d);
 }
 
 void watches_free(struct bangerd *d)
