@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 
 #define CONNS_MAX  128
-#define OUT_MAX	   (16u << 20) /* a client that does not read is cut off */
+#define OUT_FULL   (1u << 20)  /* so much unread, and nothing more is done for a client */
+#define OUT_MAX	   (16u << 20) /* ... who is cut off here, if what it waits for brings more */
+#define ACCEPT_MS  200	       /* pause when no more descriptors can be had */
 #define PARKED_MAX 64	       /* of one connection */
 
 struct parked {
@@ -61,6 +63,12 @@ static void conn_close(struct conn *conn)
 	free(conn);
 }
 
+/* It asks and does not read the answers: what it asks more stays in its own socket. */
+static bool is_full(const struct conn *conn)
+{
+	return conn->out.len >= OUT_FULL;
+}
+
 static void conn_flush(struct conn *conn)
 {
 	while (conn->out.len) {
@@ -76,7 +84,8 @@ static void conn_flush(struct conn *conn)
 	}
 	if (conn->out.len > OUT_MAX)
 		conn->closing = true;
-	loop_watch_set(conn->watch, conn->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	uint32_t out = conn->out.len ? EPOLLOUT : 0;
+	loop_watch_set(conn->watch, is_full(conn) ? out : EPOLLIN | out);
 }
 
 static void conn_answer(struct conn *conn, int64_t id, cJSON *result, const struct error *err)
@@ -195,27 +204,40 @@ static void handle(struct conn *conn, const cJSON *message)
 		conn_answer(conn, request.id, outcome < 0 ? NULL : result, &err);
 }
 
+/* Whole frames, until there is none or the answers pile up. */
+static void handle_frames(struct conn *conn)
+{
+	struct error err;
+	cJSON *message;
+	int have = 1;
+	while (!conn->closing && !is_full(conn) &&
+	       (have = rpc_frames_next(&conn->frames, &message, &err)) == 1) {
+		handle(conn, message);
+		cJSON_Delete(message);
+	}
+	if (have >= 0)
+		return;
+	log_warn(NULL, "a client sent rubbish, hanging up: %s", err.text);
+	conn->closing = true;
+}
+
 static void conn_ready(void *data, uint32_t events)
 {
 	struct conn *conn = data;
 	struct error err;
+	int ended = 0;
 	if (events & EPOLLOUT)
 		conn_flush(conn);
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		int ended = rpc_receive(conn->fd, &conn->frames, conn->fds, &conn->fd_count, &err);
-		int have = 0;
-		cJSON *message;
-		while (!conn->closing &&
-		       (have = rpc_frames_next(&conn->frames, &message, &err)) == 1) {
-			handle(conn, message);
-			cJSON_Delete(message);
-		}
-		if (have < 0)
-			log_warn(NULL, "a client sent rubbish, hanging up: %s", err.text);
-		if (ended || have < 0)
-			conn->closing = true;
+	/* Gone for good; what it asked before is done, unless it never read. */
+	if ((events & (EPOLLHUP | EPOLLERR)) && (is_full(conn) || !(events & EPOLLIN)))
+		conn->closing = true;
+	if (!conn->closing && !is_full(conn)) {
+		if (events & EPOLLIN)
+			ended = rpc_receive(conn->fd, &conn->frames, conn->fds, &conn->fd_count,
+					    &err);
+		handle_frames(conn);
 	}
-	if (conn->closing)
+	if (ended || conn->closing)
 		conn_close(conn);
 }
 
@@ -227,6 +249,24 @@ static size_t conn_count(const struct bangerd *d)
 	return count;
 }
 
+static void accept_again(void *data)
+{
+	struct bangerd *d = data;
+	loop_watch_set(d->listen_watch, EPOLLIN);
+}
+
+/* The client stays in the queue, and without a pause would be reported to us over and over. */
+static void accept_failed(struct bangerd *d)
+{
+	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+		return;
+	log_warn(NULL, "cannot take a client: %s", strerror(errno));
+	loop_watch_set(d->listen_watch, 0);
+	if (!d->accept_again)
+		d->accept_again = loop_timer_new(d->loop, accept_again, d);
+	loop_timer_set(d->accept_again, ACCEPT_MS);
+}
+
 static void accept_one(void *data, uint32_t events)
 {
 	struct bangerd *d = data;
@@ -235,8 +275,10 @@ static void accept_one(void *data, uint32_t events)
 	uid_t uid;
 	(void)events;
 	auto_close int fd = accept4(d->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0) {
+		accept_failed(d);
 		return;
+	}
 	if (unix_peer(fd, &pid, &uid, &err) < 0 || (uid != getuid() && uid != 0)) {
 		log_warn(NULL, "refused a client of another user");
 		return;
@@ -269,6 +311,7 @@ void conns_free(struct bangerd *d)
 {
 	while (d->conns)
 		conn_close(d->conns);
+	loop_timer_free(d->accept_again);
 	loop_unwatch(d->listen_watch);
 	cleanup_close(&d->listen_fd);
 	d->listen_fd = -1;

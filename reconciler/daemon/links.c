@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#define CONNECT_MS	  1 /* a hypervisor that does not accept must not keep the loop waiting */
 #define RETRY_FIRST_MS	  20
 #define RETRY_MAX_MS	  5000
 #define CONSOLE_LOG_MAX	  (1u << 20)   /* then it becomes console.log.1 */
@@ -223,7 +224,7 @@ static void agent_open(void *data)
 	agent_feed_free(vm->feed);
 	vm->feed = agent_feed_new();
 	const char *hello = agent_feed_hello(vm->feed);
-	int fd = unix_connect(vm->dirfd, VM_FILE_AGENT, 100, 1, &err);
+	int fd = unix_connect(vm->dirfd, VM_FILE_AGENT, CONNECT_MS, 1, &err);
 	if (!link_connected(vm, &vm->agent, fd, agent_readable) ||
 	    send(vm->agent.fd, hello, strlen(hello), MSG_NOSIGNAL | MSG_DONTWAIT) !=
 		    (ssize_t)strlen(hello))
@@ -236,8 +237,11 @@ static void console_open(void *data);
 
 static void console_rotate(struct vm *vm)
 {
+	struct stat old;
 	cleanup_close(&vm->console.log_fd);
 	vm->console.log_fd = -1;
+	if (fstatat(vm->dirfd, VM_FILE_CONSOLE_LOG ".1", &old, AT_SYMLINK_NOFOLLOW) == 0)
+		vm->log_dropped += (uint64_t)old.st_size;
 	renameat(vm->dirfd, VM_FILE_CONSOLE_LOG, vm->dirfd, VM_FILE_CONSOLE_LOG ".1");
 }
 
@@ -302,7 +306,7 @@ static void console_open(void *data)
 {
 	struct vm *vm = data;
 	struct error err;
-	int fd = unix_connect(vm->dirfd, VM_FILE_CONSOLE, 100, 1, &err);
+	int fd = unix_connect(vm->dirfd, VM_FILE_CONSOLE, CONNECT_MS, 1, &err);
 	if (!link_connected(vm, &vm->console_link, fd, console_readable))
 		link_retry(vm, &vm->console_link, console_go_on, 0);
 }
@@ -326,8 +330,16 @@ void links_lend(struct vm *vm)
 	link_close(&vm->agent);
 }
 
+/* What it said last, why it ended perhaps, is in the socket still. */
+static void drain_console(struct vm *vm)
+{
+	for (int i = 0; i < 64 && vm->console_link.fd >= 0; i++)
+		console_readable(vm, EPOLLIN);
+}
+
 void links_close(struct vm *vm)
 {
+	drain_console(vm);
 	struct link *const links[] = { &vm->monitor, &vm->agent, &vm->console_link };
 	for (size_t i = 0; i < ARRAY_COUNT(links); i++) {
 		link_close(links[i]);

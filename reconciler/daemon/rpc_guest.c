@@ -14,7 +14,7 @@ static int open_vm_dir(struct bangerd *d, const struct vm *vm)
 	return open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* Positions count over both files: console.log.1 first, console.log behind it. */
+/* console.log.1 first, console.log behind it. */
 struct console_files {
 	int fd[2];
 	uint64_t size[2];
@@ -91,11 +91,16 @@ HANDLER(rpc_vm_logs)
 	struct console_files files = { { -1, -1 }, { 0, 0 } };
 	if (dirfd >= 0)
 		files_open(dirfd, &files);
-	/* After a rotation an old position lies behind the end: go on from the start of the new. */
-	uint64_t total = files.size[0] + files.size[1];
-	uint64_t at = offset >= 0 ? (uint64_t)offset : tail >= 0 ? tail_offset(&files, tail) : 0;
+	/* Positions count from the first byte that this daemon knew of, so a rotation moves none;
+	 * one of an earlier daemon may lie behind the end. */
+	uint64_t total = files.size[0] + files.size[1], first = vm->log_dropped;
+	uint64_t at = 0;
+	if (offset >= 0)
+		at = (uint64_t)offset > first ? (uint64_t)offset - first : 0;
+	else if (tail >= 0)
+		at = tail_offset(&files, tail);
 	if (at > total)
-		at = files.size[0];
+		at = total;
 	auto_free char *chunk = xmalloc(CHUNK);
 	size_t got = tail == 0 && offset < 0 ? 0 : files_read(&files, at, chunk, CHUNK);
 	if (tail == 0 && offset < 0)
@@ -105,7 +110,7 @@ HANDLER(rpc_vm_logs)
 	cleanup_close(&files.fd[1]);
 	*ret = cJSON_CreateObject();
 	json_add_str(*ret, "data", text);
-	json_add_int(*ret, "offset", (int64_t)(at + got));
+	json_add_int(*ret, "offset", (int64_t)(first + at + got));
 	return 0;
 }
 

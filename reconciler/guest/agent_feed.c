@@ -2,7 +2,8 @@
  *
  * The loop reads the agent's socket and pushes the bytes here; out comes what changed. The guest
  * is not trusted: a line is at most 64 KiB, and everything an honest agent ever says on one
- * connection (the reply to hello, four phases, a failure) is far below UNSOLICITED_MAX lines, so
+ * connection (the reply to hello, four phases, a failure) is far below UNSOLICITED_MAX lines and
+ * BYTES_MAX, so
  * beyond that it is a flood and the connection is given up, whatever the rate.
  *
  * Tolerated is what honest guests do: the tail of a line whose beginning went to an earlier
@@ -15,12 +16,14 @@
 #include <string.h>
 
 #define UNSOLICITED_MAX 1000
+#define BYTES_MAX	(512u << 10) /* the same in bytes */
 #define HELLO_ID	1
 
 struct agent_feed {
 	struct agent_lines lines;
 	struct agent_state state;
 	unsigned count; /* lines so far */
+	size_t bytes;	/* so far */
 	bool greeted;	/* hello was answered */
 	bool broken;
 };
@@ -159,7 +162,9 @@ static enum agent_event on_line(struct agent_feed *feed, const char *line, size_
 enum agent_event agent_feed_push(struct agent_feed *feed, const char *data, size_t len)
 {
 	enum agent_event event = AGENT_NOTHING;
-	if (len && !feed->broken && !agent_lines_push(&feed->lines, data, len))
+	feed->bytes += len;
+	if (len && !feed->broken &&
+	    (feed->bytes > BYTES_MAX || !agent_lines_push(&feed->lines, data, len)))
 		feed->broken = true;
 	while (!feed->broken && event == AGENT_NOTHING) {
 		char *line = NULL;

@@ -7,7 +7,8 @@
  *   ready N      ms until the agent says ready       deaf 1       the agent ignores poweroff
  *   off N        ms that a poweroff takes            die N        ms until it dies by itself
  *   flood 1      the agent talks without end         garbage 1    ... and it is no JSON
- *   agent 0      nothing answers on the agent's port */
+ *   agent 0      nothing answers on the agent's port
+ *   console N    writes so many numbered lines to the console, 40 KB in 10 ms */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,13 +30,14 @@ static struct {
 	size_t len;
 } ports[PORTS];
 static long conf_exit = -1, conf_mute, conf_ready = 50, conf_deaf, conf_off = 20, conf_die = -1,
-	    conf_flood, conf_garbage, conf_agent = 1;
+	    conf_flood, conf_garbage, conf_agent = 1, conf_console;
 static const struct {
 	const char *key;
 	long *value;
-} keys[] = { { "exit", &conf_exit },   { "mute", &conf_mute },	     { "ready", &conf_ready },
-	     { "deaf", &conf_deaf },   { "off", &conf_off },	     { "die", &conf_die },
-	     { "flood", &conf_flood }, { "garbage", &conf_garbage }, { "agent", &conf_agent } };
+} keys[] = { { "exit", &conf_exit },	  { "mute", &conf_mute },	{ "ready", &conf_ready },
+	     { "deaf", &conf_deaf },	  { "off", &conf_off },		{ "die", &conf_die },
+	     { "flood", &conf_flood },	  { "garbage", &conf_garbage }, { "agent", &conf_agent },
+	     { "console", &conf_console } };
 static char boot_id[40];
 static long off_at = -1;
 static bool is_ready;
@@ -69,13 +71,16 @@ static void bind_ports(const char *netdev)
 		unsigned port;
 		if (sscanf(at, "hostfwd=%3[a-z]:%15[0-9.]:%u", proto, host, &port) != 3)
 			continue;
-		struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+		struct sockaddr_in to = { .sin_family = AF_INET,
+					  .sin_port = htons((uint16_t)port) };
 		inet_pton(AF_INET, host, &to.sin_addr);
 		bool tcp = !strcmp(proto, "tcp");
-		int fd = socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0), on = 1;
+		int fd = socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0),
+		    on = 1;
 		if (tcp)
 			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		if (bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0 && (!tcp || listen(fd, 1) == 0))
+		if (bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
+		    (!tcp || listen(fd, 1) == 0))
 			continue;
 		snprintf(rule, sizeof(rule), "%.*s", (int)strcspn(at + 8, ","), at + 8);
 		fprintf(stderr, "Could not set up host forwarding rule '%s'\n", rule);
@@ -93,7 +98,8 @@ static void end(const char *reason)
 {
 	char event[128];
 	snprintf(event, sizeof(event),
-		 "{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"%s\"}}\r\n", reason);
+		 "{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"%s\"}}\r\n",
+		 reason);
 	say(MONITOR, event);
 	exit(0);
 }
@@ -105,13 +111,15 @@ static void agent_says(const char *line)
 	if (!id || !conf_agent)
 		return;
 	if (strstr(line, "hello"))
-		snprintf(text, sizeof(text),
-			 "{\"id\":%ld,\"result\":{\"version\":1,\"boot_id\":\"%s\",\"phase\":\"%s\","
-			 "\"ready\":%s,\"phases\":{}}}\n",
-			 strtol(id + 5, NULL, 10), boot_id, is_ready ? "ready" : "mounted",
-			 is_ready ? "true" : "false");
+		snprintf(
+			text, sizeof(text),
+			"{\"id\":%ld,\"result\":{\"version\":1,\"boot_id\":\"%s\",\"phase\":\"%s\","
+			"\"ready\":%s,\"phases\":{}}}\n",
+			strtol(id + 5, NULL, 10), boot_id, is_ready ? "ready" : "mounted",
+			is_ready ? "true" : "false");
 	else
-		snprintf(text, sizeof(text), "{\"id\":%ld,\"result\":{}}\n", strtol(id + 5, NULL, 10));
+		snprintf(text, sizeof(text), "{\"id\":%ld,\"result\":{}}\n",
+			 strtol(id + 5, NULL, 10));
 	say(AGENT, text);
 	if (strstr(line, "poweroff") && !conf_deaf && off_at < 0)
 		off_at = now_ms() + conf_off;
@@ -120,10 +128,12 @@ static void agent_says(const char *line)
 static void monitor_says(const char *line)
 {
 	if (strstr(line, "info usernet"))
-		say(MONITOR, "{\"return\":\"  TCP[HOST_FORWARD]  9  127.64.0.1  2222  10.0.2.15  22  0  0\\r\\n"
+		say(MONITOR, "{\"return\":\"  TCP[HOST_FORWARD]  9  127.64.0.1  2222  10.0.2.15  "
+			     "22  0  0\\r\\n"
 			     "\"}\r\n");
 	else
-		say(MONITOR, strstr(line, "human") ? "{\"return\":\"\"}\r\n" : "{\"return\":{}}\r\n");
+		say(MONITOR,
+		    strstr(line, "human") ? "{\"return\":\"\"}\r\n" : "{\"return\":{}}\r\n");
 	if (strstr(line, "\"quit\""))
 		end("host-qmp-quit");
 }
@@ -190,6 +200,23 @@ static void talk(void)
 		send(ports[AGENT].peer, much, sizeof(much) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* Whole lines, and none is lost when nobody reads for a while. */
+static void write_console(void)
+{
+	static long number;
+	static char chunk[40000];
+	static size_t len, sent;
+	if (ports[CONSOLE].peer < 0 || (number >= conf_console && sent == len))
+		return;
+	if (sent == len)
+		for (len = sent = 0; len < sizeof(chunk) - 64 && number < conf_console; number++)
+			len += (size_t)snprintf(chunk + len, 64,
+						"line %08ld of what the guest says\n", number);
+	ssize_t put =
+		send(ports[CONSOLE].peer, chunk + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+	sent += put > 0 ? (size_t)put : 0;
+}
+
 static void serve(long began)
 {
 	for (;;) {
@@ -211,11 +238,13 @@ static void serve(long began)
 		}
 		if (conf_flood)
 			talk();
+		write_console();
 		long age = now_ms() - began;
 		if (conf_agent && !is_ready && conf_ready >= 0 && age >= conf_ready) {
 			is_ready = true;
-			say(AGENT, "{\"event\":\"phase\",\"params\":{\"phase\":\"ready\",\"uptime_ms\":9,"
-				   "\"ready\":true}}\n");
+			say(AGENT,
+			    "{\"event\":\"phase\",\"params\":{\"phase\":\"ready\",\"uptime_ms\":9,"
+			    "\"ready\":true}}\n");
 		}
 		if (off_at >= 0 && now_ms() >= off_at)
 			end("guest-shutdown");
