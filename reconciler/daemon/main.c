@@ -210,6 +210,7 @@ int main(int argc, char **argv)
 	d.started_ms = clock_wall_ms();
 	if (set_up(&d, &err) < 0) {
 		log_error(NULL, "%s", err.text);
+		tear_down(&d);
 		return error_exit_status(err.code);
 	}
 	log_info(NULL, "bangerd " BANGER_VERSION " works on '%s'", d.paths.state);

@@ -318,3 +318,25 @@ def scenario_a_full_disk(home):
 
 
 scenario_a_full_disk.without_images = True
+
+
+def scenario_daemons_that_cannot_begin(home):
+    home.vms()
+    program = os.path.join(BUILD, "bangerd")
+    second = subprocess.run([program], env=home.env, capture_output=True, text=True, timeout=PATIENCE)
+    equal(second.returncode, 3, second.stderr)
+    check("another bangerd" in second.stderr, second.stderr)
+    home.kill_daemon()
+    database = os.path.join(home.state, "banger.db")
+    for name in os.listdir(home.state):
+        if name.startswith("banger.db"):
+            os.unlink(os.path.join(home.state, name))
+    home.file(database, "no database, and long enough to be looked at\n")
+    damaged = subprocess.run([program], env=home.env, capture_output=True, text=True, timeout=PATIENCE)
+    equal(damaged.returncode, 4, damaged.stderr)
+    check("is damaged" in damaged.stderr and home.banger("ps", code=None).code == 4, damaged.stderr)
+    with open(database) as f:
+        check(f.read().startswith("no database"), "it is left as it was")
+
+
+scenario_daemons_that_cannot_begin.without_images = True
