@@ -103,7 +103,7 @@ static void settle_memory(const struct field *f, struct draft *draft, const stru
 		spec->memory = least ? least : GIB;
 	if (spec->memory >= least)
 		return;
-	const struct path path = {.up = draft->path, .key = f->key};
+	const struct path path = { .up = draft->path, .key = f->key };
 	READER_FAULT(
 		r, draft_place(draft, f), &path, "%s is less than the %s that image '%s' needs",
 		units_format_size(spec->memory, have), units_format_size(least, need), spec->image);
@@ -120,7 +120,7 @@ static void settle_system_disk(const struct field *f, struct draft *draft, const
 		spec->system_disk = (image->size + MIB - 1) / MIB * MIB;
 		return;
 	}
-	const struct path path = {.up = draft->path, .key = f->key};
+	const struct path path = { .up = draft->path, .key = f->key };
 	READER_FAULT(r, draft_place(draft, f), &path, "%s is less than the %s of image '%s'",
 		     units_format_size(spec->system_disk, have),
 		     units_format_size(image->size, need), spec->image);
@@ -129,88 +129,89 @@ static void settle_system_disk(const struct field *f, struct draft *draft, const
 /* --- the table --- */
 
 const struct field vm_fields[FIELD_COUNT] = {
-	{NAME(image), .fallback_text = "tiny", .change = CLASS_REIMAGE, .example = "tiny",
-	 .dflt = "tiny",
-	 .doc = "The image the system disk is made from: a name in the local store or the "
-		"catalog. Missing ones are pulled."},
-	{NAME(kernel), .fallback_text = "", .change = CLASS_RESTART, .example = "debian-cloud",
-	 .dflt = "the image's kernel",
-	 .doc = "The kernel to boot, by its name in the kernel store."},
-	{TEXT(kernel_args), .max = 1024, .fallback_text = "", .change = CLASS_RESTART,
-	 .dflt = "none", .example = "loglevel=7", .doc = "Appended to the kernel's command line."},
-	{U32(vcpus), .min = 1, .max = 32, .fallback = 2, .decide = decide_vcpus, .example = "4",
-	 .classes = "live where the hypervisor can, else restart", .doc = "Virtual CPUs."},
-	{SIZE(memory), .min = 64 * MIB, .max = TIB, .step = MIB, .change = CLASS_RESTART,
-	 .settle = settle_memory, .example = "512Mi",
-	 .dflt = "the least the image needs, 1Gi when that is not known",
-	 .doc = "Memory, in whole MiB and at least what the image needs."},
+	{ NAME(image), .fallback_text = "tiny", .change = CLASS_REIMAGE, .example = "tiny",
+	  .dflt = "tiny",
+	  .doc = "The image the system disk is made from: a name in the local store or the "
+		 "catalog. Missing ones are pulled." },
+	{ NAME(kernel), .fallback_text = "", .change = CLASS_RESTART, .example = "debian-cloud",
+	  .dflt = "the image's kernel",
+	  .doc = "The kernel to boot, by its name in the kernel store." },
+	{ TEXT(kernel_args), .max = 1024, .fallback_text = "", .change = CLASS_RESTART,
+	  .dflt = "none", .example = "loglevel=7",
+	  .doc = "Appended to the kernel's command line." },
+	{ U32(vcpus), .min = 1, .max = 32, .fallback = 2, .decide = decide_vcpus, .example = "4",
+	  .classes = "live where the hypervisor can, else restart", .doc = "Virtual CPUs." },
+	{ SIZE(memory), .min = 64 * MIB, .max = TIB, .step = MIB, .change = CLASS_RESTART,
+	  .settle = settle_memory, .example = "512Mi",
+	  .dflt = "the least the image needs, 1Gi when that is not known",
+	  .doc = "Memory, in whole MiB and at least what the image needs." },
 	/* A multiple of a sector, so that 1G (not a multiple of 4Ki) can be written. */
-	{SIZE(system_disk), .min = 16 * MIB, .max = 16 * TIB, .step = 512, .fallback = 8 * GIB,
-	 .decide = decide_system_disk, .settle = settle_system_disk, .example = "20Gi",
-	 .classes = "growing: live where the driver can, else restart; shrinking: reimage",
-	 .doc = "Size of the system disk, at least the image's. It is sparse: what the guest never "
-		"wrote takes no room on the host."},
-	{SIZE(work_disk), .min = 16 * MIB, .max = 16 * TIB, .step = 512, .fallback = 8 * GIB,
-	 .zero_is_none = true, .decide = decide_work_disk, .example = "100Gi",
-	 .classes = "growing: live where the driver can, else restart; shrinking or 0: data-loss",
-	 .doc = "Size of the disk that is mounted at /root and outlives the system disk, sparse; 0 "
-		"for none."},
-	{BOOL(nat), .decide = decide_nat, .example = "true",
-	 .classes = "live on a bridge, restart on user networking",
-	 .doc = "Whether the guest may reach beyond the host."},
-	{PORTS(ports), .decide = decide_ports, .example = "[\"8080:80\", \"0.0.0.0:53:53/udp\"]",
-	 .classes = "live where the driver can, else restart",
-	 .doc = "Ports of the host that lead into the guest, each [address:]host:guest[/tcp|udp]. "
-		"The address is 127.0.0.1 unless given; tcp unless given. No two VMs of a set may "
-		"claim the same one."},
-	{ENUM(state, vm_state_wanted), .choices = CHOICES("running", "stopped"),
-	 .decide = decide_state, .example = "stopped", .classes = "start or stop",
-	 .doc = "What the VM shall be doing."},
-	{ENUM(restart, restart_policy), .choices = CHOICES("always", "on-failure", "never"),
-	 .change = CLASS_LIVE, .example = "on-failure",
-	 .doc = "Whether the VM is started again when it ends by itself. A power-off from inside "
-		"is no failure; a reboot from inside is always a reboot."},
-	{ENUM(hypervisor, hypervisor_kind), .choices = CHOICES("auto", "qemu"),
-	 .later = CHOICES("firecracker"), .change = CLASS_RESTART, .example = "qemu",
-	 .doc = "The program that runs the VM; auto takes the best this host has."},
-	{ENUM(network, network_kind), .choices = CHOICES("auto", "user"),
-	 .later = CHOICES("bridge"), .change = CLASS_RESTART, .example = "user",
-	 .doc = "How the guest is connected; user needs no privileges."},
-	{READY(ready), .min = 1000, .max = 86400000, .fallback = 120000, .change = CLASS_LIVE,
-	 .dflt = "ssh, within 120s", .example = "{probe: \"tcp:80\", timeout: 60s}",
-	 .doc = "When the VM counts as ready: ssh, agent, tcp:PORT of the guest, or none. With a "
-		"time limit it is a mapping of probe and timeout (1s to 1d)."},
-	{LABELS(labels), .change = CLASS_LIVE, .example = "{tier: web}",
-	 .doc = "Words of your own by which VMs are selected. Labels of defaults are added unless "
-		"the VM gives the same key."},
-	{KEYS(ssh_keys), .decide = decide_ssh_keys, .example = "[~/.ssh/id_ed25519.pub]",
-	 .classes = "live through the agent, else restart", .dflt = "none beside banger's own",
-	 .doc = "Who else may log in: public keys, or paths of files that hold some. A path begins "
-		"with /, ./, ../ or ~/ or ends in .pub; it is read when the file is loaded."},
-	{FILES(files), .change = CLASS_RESTART,
-	 .example = "[{source: ./motd, path: /etc/motd, mode: \"0644\", owner: root}]",
-	 .doc = "Files copied into the guest at every start: source on the host (relative to the "
-		"file, or ~/), path in the guest, mode as four octal digits (0644), owner as "
-		"user[:group] (root:root)."},
-	{DURATION_MS(ttl), .min = 1000, .max = UINT64_C(3650) * 86400000, .zero_is_none = true,
-	 .change = CLASS_LIVE, .dflt = "none", .example = "2h",
-	 .doc = "From its creation on, how long the VM lives; then it is deleted and stays so; 0s "
-		"for ever."},
-	{BOOL(protect), .change = CLASS_LIVE, .example = "true",
-	 .doc = "Refuse to delete the VM, whoever asks."},
+	{ SIZE(system_disk), .min = 16 * MIB, .max = 16 * TIB, .step = 512, .fallback = 8 * GIB,
+	  .decide = decide_system_disk, .settle = settle_system_disk, .example = "20Gi",
+	  .classes = "growing: live where the driver can, else restart; shrinking: reimage",
+	  .doc = "Size of the system disk, at least the image's. It is sparse: what the guest never "
+		 "wrote takes no room on the host." },
+	{ SIZE(work_disk), .min = 16 * MIB, .max = 16 * TIB, .step = 512, .fallback = 8 * GIB,
+	  .zero_is_none = true, .decide = decide_work_disk, .example = "100Gi",
+	  .classes = "growing: live where the driver can, else restart; shrinking or 0: data-loss",
+	  .doc = "Size of the disk that is mounted at /root and outlives the system disk, sparse; 0 "
+		 "for none." },
+	{ BOOL(nat), .decide = decide_nat, .example = "true",
+	  .classes = "live on a bridge, restart on user networking",
+	  .doc = "Whether the guest may reach beyond the host." },
+	{ PORTS(ports), .decide = decide_ports, .example = "[\"8080:80\", \"0.0.0.0:53:53/udp\"]",
+	  .classes = "live where the driver can, else restart",
+	  .doc = "Ports of the host that lead into the guest, each [address:]host:guest[/tcp|udp]. "
+		 "The address is 127.0.0.1 unless given; tcp unless given. No two VMs of a set may "
+		 "claim the same one." },
+	{ ENUM(state, vm_state_wanted), .choices = CHOICES("running", "stopped"),
+	  .decide = decide_state, .example = "stopped", .classes = "start or stop",
+	  .doc = "What the VM shall be doing." },
+	{ ENUM(restart, restart_policy), .choices = CHOICES("always", "on-failure", "never"),
+	  .change = CLASS_LIVE, .example = "on-failure",
+	  .doc = "Whether the VM is started again when it ends by itself. A power-off from inside "
+		 "is no failure; a reboot from inside is always a reboot." },
+	{ ENUM(hypervisor, hypervisor_kind), .choices = CHOICES("auto", "qemu"),
+	  .later = CHOICES("firecracker"), .change = CLASS_RESTART, .example = "qemu",
+	  .doc = "The program that runs the VM; auto takes the best this host has." },
+	{ ENUM(network, network_kind), .choices = CHOICES("auto", "user"),
+	  .later = CHOICES("bridge"), .change = CLASS_RESTART, .example = "user",
+	  .doc = "How the guest is connected; user needs no privileges." },
+	{ READY(ready), .min = 1000, .max = 86400000, .fallback = 120000, .change = CLASS_LIVE,
+	  .dflt = "ssh, within 120s", .example = "{probe: \"tcp:80\", timeout: 60s}",
+	  .doc = "When the VM counts as ready: ssh, agent, tcp:PORT of the guest, or none. With a "
+		 "time limit it is a mapping of probe and timeout (1s to 1d)." },
+	{ LABELS(labels), .change = CLASS_LIVE, .example = "{tier: web}",
+	  .doc = "Words of your own by which VMs are selected. Labels of defaults are added unless "
+		 "the VM gives the same key." },
+	{ KEYS(ssh_keys), .decide = decide_ssh_keys, .example = "[~/.ssh/id_ed25519.pub]",
+	  .classes = "live through the agent, else restart", .dflt = "none beside banger's own",
+	  .doc = "Who else may log in: public keys, or paths of files that hold some. A path begins "
+		 "with /, ./, ../ or ~/ or ends in .pub; it is read when the file is loaded." },
+	{ FILES(files), .change = CLASS_RESTART,
+	  .example = "[{source: ./motd, path: /etc/motd, mode: \"0644\", owner: root}]",
+	  .doc = "Files copied into the guest at every start: source on the host (relative to the "
+		 "file, or ~/), path in the guest, mode as four octal digits (0644), owner as "
+		 "user[:group] (root:root)." },
+	{ DURATION_MS(ttl), .min = 1000, .max = UINT64_C(3650) * 86400000, .zero_is_none = true,
+	  .change = CLASS_LIVE, .dflt = "none", .example = "2h",
+	  .doc = "From its creation on, how long the VM lives; then it is deleted and stays so; 0s "
+		 "for ever." },
+	{ BOOL(protect), .change = CLASS_LIVE, .example = "true",
+	  .doc = "Refuse to delete the VM, whoever asks." },
 };
 
-const char *const vm_fields_later[] = {"memory_max", "depends_on",	"workspace",
-				       "replicas",   "max_unavailable", NULL};
+const char *const vm_fields_later[] = { "memory_max", "depends_on",	 "workspace",
+					"replicas",   "max_unavailable", NULL };
 
 /* What people coming from elsewhere write. */
 static const struct {
 	const char *typed, *meant;
 } synonyms[] = {
-	{"cpu", "vcpus"},	    {"cores", "vcpus"},		{"mem", "memory"},
-	{"ram", "memory"},	    {"disk", "system_disk"},	{"root_disk", "system_disk"},
-	{"data_disk", "work_disk"}, {"cmdline", "kernel_args"}, {"keys", "ssh_keys"},
-	{"volumes", "files"},	    {"healthcheck", "ready"},	{"publish", "ports"},
+	{ "cpu", "vcpus" },	      { "cores", "vcpus" },	    { "mem", "memory" },
+	{ "ram", "memory" },	      { "disk", "system_disk" },    { "root_disk", "system_disk" },
+	{ "data_disk", "work_disk" }, { "cmdline", "kernel_args" }, { "keys", "ssh_keys" },
+	{ "volumes", "files" },	      { "healthcheck", "ready" },   { "publish", "ports" },
 };
 
 const struct field *field_find(const char *key)
@@ -250,7 +251,7 @@ bool field_equal(const struct field *field, const struct vm_spec *a, const struc
 
 void fields_fallback(struct vm_spec *ret)
 {
-	*ret = (struct vm_spec){0};
+	*ret = (struct vm_spec){ 0 };
 	for (size_t i = 0; i < FIELD_COUNT; i++)
 		if (vm_fields[i].kind->fallback)
 			vm_fields[i].kind->fallback(&vm_fields[i], field_in(&vm_fields[i], ret));

@@ -66,8 +66,8 @@ void schema_pattern(struct cJSON *schema, const char *pattern, unsigned max_leng
 /* Values so common that 10,000 VMs should not hold 10,000 of them. */
 static const char *shared_text(const char *text)
 {
-	static const char *const shared[] = {"",	  "tiny",    "debian",
-					     "127.0.0.1", "0.0.0.0", "root:root"};
+	static const char *const shared[] = { "",	   "tiny",    "debian",
+					      "127.0.0.1", "0.0.0.0", "root:root" };
 	for (size_t i = 0; i < ARRAY_COUNT(shared); i++)
 		if (shared[i][0] == text[0] && !strcmp(shared[i], text))
 			return shared[i];

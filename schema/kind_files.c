@@ -93,17 +93,17 @@ static const struct {
 	bool (*parse)(const struct yaml_node *, const struct path *, const struct reader *,
 		      struct file_spec *);
 } members[] = {
-	{"source", parse_source},
-	{"path", parse_guest_path},
-	{"mode", parse_mode},
-	{"owner", parse_owner},
+	{ "source", parse_source },
+	{ "path", parse_guest_path },
+	{ "mode", parse_mode },
+	{ "owner", parse_owner },
 };
 
 static bool parse_member(const struct yaml_pair *pair, const struct path *up,
 			 const struct reader *r, struct file_spec *to)
 {
-	static const char *const known[] = {"source", "path", "mode", "owner", NULL};
-	const struct path path = {.up = up, .key = pair->key->text};
+	static const char *const known[] = { "source", "path", "mode", "owner", NULL };
+	const struct path path = { .up = up, .key = pair->key->text };
 	char hint[64];
 	for (size_t i = 0; i < ARRAY_COUNT(members); i++)
 		if (!strcmp(path.key, members[i].key))
@@ -115,7 +115,7 @@ static bool parse_member(const struct yaml_pair *pair, const struct path *up,
 static bool parse_file(const struct yaml_node *node, const struct path *path,
 		       const struct reader *r, struct file_spec *to)
 {
-	*to = (struct file_spec){.mode = MODE_FALLBACK, .owner = OWNER_FALLBACK};
+	*to = (struct file_spec){ .mode = MODE_FALLBACK, .owner = OWNER_FALLBACK };
 	if (node->kind != NODE_MAP) {
 		READER_FAULT(r, node, path, "must be a mapping of source and path, not %s",
 			     yaml_kind_name(node));
@@ -144,10 +144,10 @@ static bool parse_files(const struct field *f, const struct yaml_node *node,
 	if (!want_list(node, path, "files", r))
 		return false;
 	bool good = true;
-	struct file_list list = {.count = node->count};
+	struct file_list list = { .count = node->count };
 	list.at = arena_alloc(r->scratch, list.count * sizeof(*list.at), 8);
 	for (size_t i = 0; i < node->count; i++) {
-		const struct path at = {.up = path, .index = i};
+		const struct path at = { .up = path, .index = i };
 		good = parse_file(node->items[i], &at, r, &list.at[i]) && good;
 	}
 	if (!good)

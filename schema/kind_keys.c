@@ -20,7 +20,7 @@ DEFINE_VEC(text_vec, const char *)
 
 static bool looks_like_key(const char *text)
 {
-	static const char *const types[] = {"ssh-", "ecdsa-", "sk-"};
+	static const char *const types[] = { "ssh-", "ecdsa-", "sk-" };
 	for (size_t i = 0; i < ARRAY_COUNT(types); i++)
 		if (!strncmp(text, types[i], strlen(types[i])) && strchr(text, ' '))
 			return true;
@@ -87,7 +87,7 @@ static char *read_key_file(const struct reader *r, const char *path, struct erro
 static bool read_path(const struct yaml_node *node, const struct path *path, const struct reader *r,
 		      struct text_vec *to)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	const char *file = reader_file(r, node, path, KEY_PATH_MAX);
 	if (!file)
 		return false;
@@ -138,7 +138,7 @@ static int by_text(const void *a, const void *b)
 /* Sorted, each once: the order of keys means nothing, so a changed one is no change. */
 static struct string_list to_list(const struct text_vec *keys, const struct reader *r)
 {
-	struct string_list list = {0};
+	struct string_list list = { 0 };
 	if (!keys->count)
 		return list;
 	qsort(keys->at, keys->count, sizeof(*keys->at), by_text);
@@ -152,11 +152,11 @@ static struct string_list to_list(const struct text_vec *keys, const struct read
 static bool parse_keys(const struct field *f, const struct yaml_node *node, const struct path *path,
 		       const struct reader *r, void *to)
 {
-	struct text_vec keys = {0};
+	struct text_vec keys = { 0 };
 	bool good = want_list(node, path, "public keys or paths", r);
 	(void)f;
 	for (size_t i = 0; node->kind == NODE_LIST && i < node->count && i < LIST_MAX; i++) {
-		const struct path at = {.up = path, .index = i};
+		const struct path at = { .up = path, .index = i };
 		good = parse_key(node->items[i], &at, r, &keys) && good;
 	}
 	if (good)

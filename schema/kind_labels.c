@@ -48,7 +48,7 @@ static size_t keep_old(struct label_spec *at, size_t count, const struct label_l
 static bool parse_labels(const struct field *f, const struct yaml_node *node,
 			 const struct path *path, const struct reader *r, void *to)
 {
-	struct label_list *old = to, none = {0};
+	struct label_list *old = to, none = { 0 };
 	(void)f;
 	if (yaml_is_null(node)) {
 		READER_FAULT(r, node, path, "has no value, write {} for none");
@@ -65,7 +65,7 @@ static bool parse_labels(const struct field *f, const struct yaml_node *node,
 	size_t count = node->count;
 	struct label_spec *at = arena_alloc(r->scratch, (count + old->count) * sizeof(*at), 8);
 	for (size_t i = 0; i < count; i++) {
-		const struct path key = {.up = path, .key = node->pairs[i].key->text};
+		const struct path key = { .up = path, .key = node->pairs[i].key->text };
 		good = parse_label(&node->pairs[i], &key, r, &at[i]) && good;
 	}
 	if (!good)
@@ -80,7 +80,7 @@ static bool parse_labels(const struct field *f, const struct yaml_node *node,
 	}
 	if (count)
 		qsort(at, count, sizeof(*at), by_key);
-	*(struct label_list *)to = (struct label_list){at, count};
+	*(struct label_list *)to = (struct label_list){ at, count };
 	return true;
 }
 
@@ -123,7 +123,7 @@ static void pack_labels(struct packer *packer, void *value)
 		const char *key = pack_text(packer, list->at[i].key);
 		const char *text = pack_text(packer, list->at[i].value);
 		if (to)
-			to[i] = (struct label_spec){key, text};
+			to[i] = (struct label_spec){ key, text };
 	}
 	list->at = to ? to : list->count ? list->at : NULL;
 }

@@ -64,10 +64,10 @@ static bool parse_ports(const struct field *f, const struct yaml_node *node,
 	if (!want_list(node, path, "ports such as \"8080:80\"", r))
 		return false;
 	bool good = true;
-	struct port_list list = {.count = node->count};
+	struct port_list list = { .count = node->count };
 	list.at = arena_alloc(r->scratch, list.count * sizeof(*list.at), 8);
 	for (size_t i = 0; i < node->count; i++) {
-		const struct path at = {.up = path, .index = i};
+		const struct path at = { .up = path, .index = i };
 		const char *text = want_text(node->items[i], &at, PORT_FORM, r);
 		const char *fault = text ? read_port(text, r, &list.at[i]) : NULL;
 		if (fault)
@@ -163,7 +163,8 @@ const struct kind kind_ports = {
 /* --- ready --- */
 
 static const char *const probes[] = {
-	[READY_SSH] = "ssh", [READY_AGENT] = "agent", [READY_TCP] = "tcp:", [READY_NONE] = "none"};
+	[READY_SSH] = "ssh", [READY_AGENT] = "agent", [READY_TCP] = "tcp:", [READY_NONE] = "none"
+};
 
 static bool parse_probe(const struct yaml_node *node, const struct path *path,
 			const struct reader *r, struct ready_spec *to)
@@ -195,14 +196,14 @@ static bool parse_timeout(const struct field *f, const struct yaml_node *node,
 static bool parse_ready(const struct field *f, const struct yaml_node *node,
 			const struct path *path, const struct reader *r, void *to)
 {
-	struct ready_spec ready = {.kind = READY_SSH, .timeout_ms = f->fallback};
+	struct ready_spec ready = { .kind = READY_SSH, .timeout_ms = f->fallback };
 	bool good = true;
 	if (node->kind != NODE_MAP)
 		good = parse_probe(node, path, r, &ready);
 	for (size_t i = 0; node->kind == NODE_MAP && i < node->count; i++) {
 		const struct yaml_pair *pair = &node->pairs[i];
-		const struct path at = {.up = path, .key = pair->key->text};
-		static const char *const known[] = {"probe", "timeout", NULL};
+		const struct path at = { .up = path, .key = pair->key->text };
+		static const char *const known[] = { "probe", "timeout", NULL };
 		char hint[64];
 		if (!strcmp(at.key, "probe"))
 			good = parse_probe(pair->value, &at, r, &ready) && good;
@@ -221,7 +222,7 @@ static bool parse_ready(const struct field *f, const struct yaml_node *node,
 
 static void fallback_ready(const struct field *f, void *to)
 {
-	*(struct ready_spec *)to = (struct ready_spec){.timeout_ms = f->fallback};
+	*(struct ready_spec *)to = (struct ready_spec){ .timeout_ms = f->fallback };
 }
 
 static bool equal_ready(const void *a, const void *b)

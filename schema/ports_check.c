@@ -26,11 +26,11 @@ void claims_add(struct claim_vec *claims, const struct draft *draft, const char 
 	for (size_t i = 0; i < ports->count; i++) {
 		const struct yaml_node *node = list ? list->items[i] : NULL;
 		add(claims, &ports->at[i],
-		    (struct port_claim){.vm = vm,
-					.file = file,
-					.line = node ? node->line : 0,
-					.column = node ? node->column : 0,
-					.index = i});
+		    (struct port_claim){ .vm = vm,
+					 .file = file,
+					 .line = node ? node->line : 0,
+					 .column = node ? node->column : 0,
+					 .index = i });
 	}
 }
 
@@ -49,9 +49,9 @@ static int by_claim(const void *a, const void *b)
 static void clash(const struct port_claim *a, const struct port_claim *b, struct fault_sink *faults)
 {
 	const struct port_claim *first = a->order < b->order ? a : b, *second = first == a ? b : a;
-	const struct path vms = {.key = "vms"}, vm = {.up = &vms, .key = second->vm};
-	const struct path ports = {.up = second->vm ? &vm : NULL, .key = "ports"};
-	const struct path element = {.up = &ports, .index = second->index};
+	const struct path vms = { .key = "vms" }, vm = { .up = &vms, .key = second->vm };
+	const struct path ports = { .up = second->vm ? &vm : NULL, .key = "ports" };
+	const struct path element = { .up = &ports, .index = second->index };
 	const struct path *path = second->index == NO_INDEX ? &ports : &element;
 	char where[512] = "";
 	if (first->vm && first->line)
@@ -92,17 +92,17 @@ void claims_check(struct claim_vec *claims, struct fault_sink *faults)
 
 size_t spec_ports_check(const struct vm_spec *const *vms, size_t count, struct fault_vec *faults)
 {
-	struct claim_vec claims = {0};
-	struct fault_sink sink = {.to = faults, .file = ""};
+	struct claim_vec claims = { 0 };
+	struct fault_sink sink = { .to = faults, .file = "" };
 	size_t before = faults->count;
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < vms[i]->ports.count; j++)
 			add(&claims, &vms[i]->ports.at[j],
-			    (struct port_claim){.vm = vms[i]->name,
-						.file = vms[i]->file ? vms[i]->file : "",
-						.line = vms[i]->line,
-						.column = vms[i]->column,
-						.index = NO_INDEX});
+			    (struct port_claim){ .vm = vms[i]->name,
+						 .file = vms[i]->file ? vms[i]->file : "",
+						 .line = vms[i]->line,
+						 .column = vms[i]->column,
+						 .index = NO_INDEX });
 	claims_check(&claims, &sink);
 	claim_vec_clear(&claims);
 	faults_sort(&sink, before);

@@ -6,7 +6,7 @@
 
 void draft_init(struct draft *draft, const struct reader *reader)
 {
-	*draft = (struct draft){0};
+	*draft = (struct draft){ 0 };
 	fields_fallback(&draft->spec);
 	if (reader->context->default_image)
 		draft->spec.image = reader->context->default_image;
@@ -33,7 +33,7 @@ void draft_read(struct draft *draft, const struct yaml_node *map, const struct p
 {
 	for (size_t i = 0; i < map->count; i++) {
 		const struct yaml_node *key = map->pairs[i].key, *value = map->pairs[i].value;
-		const struct path at = {.up = path, .key = key->text};
+		const struct path at = { .up = path, .key = key->text };
 		const struct field *field = field_find(key->text);
 		if (!field) {
 			unknown_field(key, &at, reader);
@@ -67,7 +67,7 @@ void draft_settle(struct draft *draft, const struct path *path, const struct yam
 
 const struct yaml_node *draft_place(const struct draft *draft, const struct field *field)
 {
-	static const struct yaml_node nowhere = {0};
+	static const struct yaml_node nowhere = { 0 };
 	const struct yaml_node *origin = draft->origin[field_index(field)];
 	return origin ? origin : draft->place ? draft->place : &nowhere;
 }
@@ -131,7 +131,7 @@ static void pack_fields(struct packer *packer, struct vm_spec *copy)
 struct vm_spec *vm_spec_pack(const struct vm_spec *draft)
 {
 	struct vm_spec copy = *draft;
-	struct packer packer = {.used = sizeof(copy)};
+	struct packer packer = { .used = sizeof(copy) };
 	pack_fields(&packer, &copy);
 	packer.arena = arena_new(packer.used);
 	struct vm_spec *spec = arena_alloc(packer.arena, sizeof(*spec), 8);

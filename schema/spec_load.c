@@ -36,7 +36,7 @@ struct file {
 
 #define FILE_FAULT(file, node, path, ...) READER_FAULT(&(file)->reader, node, path, __VA_ARGS__)
 
-static const char *const top_keys[] = {"version", "stack", "defaults", "vms", NULL};
+static const char *const top_keys[] = { "version", "stack", "defaults", "vms", NULL };
 
 static bool is_extension(const char *key)
 {
@@ -60,7 +60,7 @@ static void load_vm(struct file *file, const struct yaml_pair *pair, const struc
 {
 	struct loader *loader = file->loader;
 	const struct yaml_node *key = pair->key, *body = pair->value;
-	const struct path path = {.up = vms, .key = key->text};
+	const struct path path = { .up = vms, .key = key->text };
 	struct draft draft = file->defaults;
 	bool named = check_name(file, key, &path);
 	if (body->kind == NODE_MAP)
@@ -77,7 +77,7 @@ static void load_vm(struct file *file, const struct yaml_pair *pair, const struc
 	draft.spec.column = key->column;
 	claims_add(&loader->claims, &draft, NULL, file->source->name);
 	struct vm_spec *spec = draft_finish(&draft, &file->reader);
-	loaded_vec_push(&loader->vms, (struct loaded){spec, loader->vms.count});
+	loaded_vec_push(&loader->vms, (struct loaded){ spec, loader->vms.count });
 	/* Claims outlive the tree, so they name the VM by the spec. */
 	for (size_t i = loader->claims.count; i-- > 0 && !loader->claims.at[i].vm;)
 		loader->claims.at[i].vm = spec->name;
@@ -87,7 +87,7 @@ static void load_vm(struct file *file, const struct yaml_pair *pair, const struc
 
 static void load_vms(struct file *file, const struct yaml_node *vms)
 {
-	const struct path path = {.key = "vms"};
+	const struct path path = { .key = "vms" };
 	if (vms->kind != NODE_MAP) {
 		FILE_FAULT(file, vms, &path, "must be a mapping of VMs, write {} for none");
 		return;
@@ -99,7 +99,7 @@ static void load_vms(struct file *file, const struct yaml_node *vms)
 
 static void load_defaults(struct file *file, const struct yaml_node *defaults)
 {
-	const struct path path = {.key = "defaults"};
+	const struct path path = { .key = "defaults" };
 	draft_init(&file->defaults, &file->reader);
 	if (!defaults || yaml_is_null(defaults))
 		return;
@@ -112,7 +112,7 @@ static void load_defaults(struct file *file, const struct yaml_node *defaults)
 
 static void load_stack(struct file *file, const struct yaml_node *node)
 {
-	const struct path path = {.key = "stack"};
+	const struct path path = { .key = "stack" };
 	struct loader *loader = file->loader;
 	const char *text = node ? want_text(node, &path, "a name", &file->reader) : NULL;
 	if (!text)
@@ -136,7 +136,7 @@ static void load_stack(struct file *file, const struct yaml_node *node)
 /* False when what follows cannot be judged by the rules of version 1. */
 static bool check_version(struct file *file, const struct yaml_node *root)
 {
-	const struct path path = {.key = "version"};
+	const struct path path = { .key = "version" };
 	const struct yaml_node *node = yaml_get(root, "version");
 	if (!node) {
 		FILE_FAULT(file, root, &path, "is missing, begin the file with 'version: 1'");
@@ -156,7 +156,7 @@ static void check_keys(struct file *file, const struct yaml_node *root)
 {
 	for (size_t i = 0; i < root->count; i++) {
 		const struct yaml_node *key = root->pairs[i].key;
-		const struct path path = {.key = key->text};
+		const struct path path = { .key = key->text };
 		char hint[64];
 		const char *const *known = top_keys;
 		while (*known && !text_equal(*known, key->text))
@@ -186,7 +186,7 @@ static void load_root(struct file *file, const struct yaml_node *root)
 	load_defaults(file, yaml_get(root, "defaults"));
 	file->reader.merge_maps = true;
 	const struct yaml_node *vms = yaml_get(root, "vms");
-	const struct path path = {.key = "vms"};
+	const struct path path = { .key = "vms" };
 	if (vms)
 		load_vms(file, vms);
 	else
@@ -202,11 +202,11 @@ static void load_file(struct loader *loader, const struct spec_source *source)
 	struct file file = {
 		.loader = loader,
 		.source = source,
-		.reader = {.context = loader->context,
-			   .directory = source->directory,
-			   .home = home && home[0] == '/' ? home : NULL,
-			   .scratch = arena,
-			   .faults = &loader->faults},
+		.reader = { .context = loader->context,
+			    .directory = source->directory,
+			    .home = home && home[0] == '/' ? home : NULL,
+			    .scratch = arena,
+			    .faults = &loader->faults },
 	};
 	const struct yaml_node *root =
 		yaml_parse(source->text, source->len, arena, &loader->faults);
@@ -226,12 +226,12 @@ static int by_name(const void *a, const void *b)
 
 static void check_set(struct loader *loader)
 {
-	const struct path vms = {.key = "vms"};
+	const struct path vms = { .key = "vms" };
 	struct fault_sink *faults = &loader->faults;
 	size_t first = faults->to->count;
 	for (size_t i = 1; i < loader->vms.count; i++) {
 		const struct vm_spec *a = loader->vms.at[i - 1].spec, *b = loader->vms.at[i].spec;
-		const struct path path = {.up = &vms, .key = b->name};
+		const struct path path = { .up = &vms, .key = b->name };
 		if (!text_equal(a->name, b->name))
 			continue;
 		faults->file = b->file;
@@ -260,10 +260,10 @@ static void loader_clear(struct loader *loader)
 int spec_load(const struct spec_source *sources, size_t count, const struct spec_context *context,
 	      struct spec_set *ret, struct fault_vec *faults)
 {
-	static const struct spec_context nothing_known = {0};
+	static const struct spec_context nothing_known = { 0 };
 	struct loader loader = {
 		.context = context ? context : &nothing_known,
-		.faults = {.to = faults, .file = ""},
+		.faults = { .to = faults, .file = "" },
 	};
 	for (size_t i = 0; i < count; i++)
 		load_file(&loader, &sources[i]);
@@ -294,7 +294,7 @@ void spec_set_clear(struct spec_set *set)
 		vm_spec_free(set->vms[i]);
 	free(set->vms);
 	free(set->stack);
-	*set = (struct spec_set){0};
+	*set = (struct spec_set){ 0 };
 }
 
 const struct vm_spec *spec_set_find(const struct spec_set *set, const char *name)

@@ -15,7 +15,7 @@ static uint32_t hash_text(const char *text)
 
 struct text_map text_map_make(size_t expected)
 {
-	struct text_map map = {.room = 16};
+	struct text_map map = { .room = 16 };
 	while (map.room < expected * 2)
 		map.room *= 2;
 	map.entries = xcalloc(map.room, sizeof(*map.entries));
@@ -25,7 +25,7 @@ struct text_map text_map_make(size_t expected)
 void text_map_clear(struct text_map *map)
 {
 	free(map->entries);
-	*map = (struct text_map){0};
+	*map = (struct text_map){ 0 };
 }
 
 static struct text_map_entry *find(const struct text_map *map, const char *key, uint32_t hash)
@@ -56,7 +56,7 @@ void **text_map_slot(struct text_map *map, const char *key)
 	uint32_t hash = hash_text(key);
 	struct text_map_entry *e = find(map, key, hash);
 	if (!e->key) {
-		*e = (struct text_map_entry){.key = key, .hash = hash};
+		*e = (struct text_map_entry){ .key = key, .hash = hash };
 		map->count++;
 	}
 	return &e->value;

@@ -37,7 +37,7 @@ struct cJSON *vm_spec_to_json_full(const struct vm_spec *spec)
 /* Takes "name" out of the tree, which holds the fields beside it. */
 static bool take_name(struct yaml_node *root, struct vm_spec *spec, struct fault_sink *faults)
 {
-	const struct path path = {.key = "name"};
+	const struct path path = { .key = "name" };
 	for (size_t i = 0; i < root->count; i++) {
 		const struct yaml_pair pair = root->pairs[i];
 		if (!text_equal(pair.key->text, "name"))
@@ -56,12 +56,13 @@ static bool take_name(struct yaml_node *root, struct vm_spec *spec, struct fault
 
 struct vm_spec *vm_spec_from_json(const struct cJSON *json, struct error *err)
 {
-	static const struct spec_context nothing_known = {0};
-	struct fault_vec faults = {0};
-	struct fault_sink sink = {.to = &faults, .file = ""};
+	static const struct spec_context nothing_known = { 0 };
+	struct fault_vec faults = { 0 };
+	struct fault_sink sink = { .to = &faults, .file = "" };
 	auto_ptr(arena) arena = arena_new(4096);
 	const struct reader reader = {
-		.context = &nothing_known, .stored = true, .scratch = arena, .faults = &sink};
+		.context = &nothing_known, .stored = true, .scratch = arena, .faults = &sink
+	};
 	struct draft draft;
 	draft_init(&draft, &reader);
 	struct yaml_node *root = json ? yaml_from_json(json, arena, &sink) : NULL;

@@ -18,7 +18,7 @@ static bool is_list(const struct field *field)
 static struct yaml_node *new_container(struct arena *arena, enum node_kind kind, size_t room)
 {
 	struct yaml_node *node = arena_alloc(arena, sizeof(*node), 8);
-	*node = (struct yaml_node){.kind = (uint8_t)kind};
+	*node = (struct yaml_node){ .kind = (uint8_t)kind };
 	if (kind == NODE_MAP)
 		node->pairs = arena_alloc(arena, room * sizeof(struct yaml_pair), 8);
 	else
@@ -30,7 +30,7 @@ static void add_pair(struct yaml_node *map, struct arena *arena, const char *key
 		     struct yaml_node *value)
 {
 	map->pairs[map->count++] =
-		(struct yaml_pair){yaml_new_scalar(arena, key, key_len, false), value};
+		(struct yaml_pair){ yaml_new_scalar(arena, key, key_len, false), value };
 }
 
 /* SOURCE:PATH, split at the last ":/" so that a source may hold colons. */
@@ -133,7 +133,7 @@ static int assign(struct assigner *a, const char *text)
 		return -1;
 	}
 	const char *key = arena_text(arena, text, (size_t)(equals - text));
-	const struct path path = {.key = key};
+	const struct path path = { .key = key };
 	const struct field *field = field_find(key);
 	struct yaml_node *value = field ? value_node(field, equals + 1, a->reader)
 					: yaml_new_scalar(arena, "", 0, false);
@@ -159,7 +159,7 @@ static int assign(struct assigner *a, const char *text)
 
 static void check_name(const char *name, struct vm_spec *spec, struct fault_sink *faults)
 {
-	const struct path path = {.key = "name"};
+	const struct path path = { .key = "name" };
 	if (vm_name_valid(name))
 		str_copy(spec->name, sizeof(spec->name), name);
 	else
@@ -172,9 +172,9 @@ static void check_name(const char *name, struct vm_spec *spec, struct fault_sink
 static void read_all(struct draft *draft, const char *const *assignments, size_t count,
 		     const struct reader *reader)
 {
-	struct assigner a = {.reader = reader,
-			     .map = new_container(reader->scratch, NODE_MAP, count)};
-	struct claim_vec claims = {0};
+	struct assigner a = { .reader = reader,
+			      .map = new_container(reader->scratch, NODE_MAP, count) };
+	struct claim_vec claims = { 0 };
 	for (size_t i = 0; i < count; i++)
 		if (assign(&a, assignments[i]) < 0)
 			return;
@@ -189,9 +189,9 @@ struct vm_spec *vm_spec_with(const struct vm_spec *base, const char *name,
 			     const char *const *assignments, size_t count,
 			     const struct spec_context *context, struct error *err)
 {
-	static const struct spec_context nothing_known = {0};
-	struct fault_vec faults = {0};
-	struct fault_sink sink = {.to = &faults, .file = ""};
+	static const struct spec_context nothing_known = { 0 };
+	struct fault_vec faults = { 0 };
+	struct fault_sink sink = { .to = &faults, .file = "" };
 	auto_ptr(arena) arena = arena_new(4096);
 	context = context ? context : &nothing_known;
 	const char *home = context->home ? context->home : getenv("HOME");

@@ -9,8 +9,8 @@
 /* Words that no YAML reader takes for something else than a string. */
 static bool plain_is_safe(const char *text)
 {
-	static const char *const traps[] = {"true", "false", "null", "yes", "no", "on",
-					    "off",  "y",     "n",    "inf", "nan"};
+	static const char *const traps[] = { "true", "false", "null", "yes", "no", "on",
+					     "off",  "y",     "n",    "inf", "nan" };
 	if (!*text || strlen(text) > 64)
 		return false;
 	for (size_t i = 0; i < ARRAY_COUNT(traps); i++)

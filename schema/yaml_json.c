@@ -35,7 +35,7 @@ static struct yaml_node *new_container(struct converter *c, const cJSON *json, s
 {
 	bool map = cJSON_IsObject(json);
 	struct yaml_node *node = arena_alloc(c->arena, sizeof(*node), 8);
-	*node = (struct yaml_node){.kind = map ? NODE_MAP : NODE_LIST, .count = (uint32_t)count};
+	*node = (struct yaml_node){ .kind = map ? NODE_MAP : NODE_LIST, .count = (uint32_t)count };
 	if (map)
 		node->pairs = arena_alloc(c->arena, count * sizeof(struct yaml_pair), 8);
 	else
@@ -47,7 +47,7 @@ static struct yaml_node *convert_container(struct converter *c, const cJSON *jso
 					   const struct path *path, unsigned depth)
 {
 	size_t count = count_children(json), i = 0;
-	struct path at = {.up = path};
+	struct path at = { .up = path };
 	if (depth == SPEC_DEPTH_MAX || count > YAML_KEYS_MAX) {
 		fault_add(c->faults, 0, 0, path,
 			  count > YAML_KEYS_MAX ? "more than 10000 values in one place"
@@ -98,6 +98,6 @@ static struct yaml_node *convert(struct converter *c, const cJSON *json, const s
 struct yaml_node *yaml_from_json(const struct cJSON *json, struct arena *arena,
 				 struct fault_sink *faults)
 {
-	struct converter c = {.arena = arena, .faults = faults};
+	struct converter c = { .arena = arena, .faults = faults };
 	return convert(&c, json, NULL, 0);
 }

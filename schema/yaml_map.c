@@ -14,7 +14,7 @@ const struct path *builder_path(const struct builder *b, struct path chain[SPEC_
 		size_t count = end - frame->start;
 		if (frame->node->kind == NODE_MAP && count % 2 == 0)
 			break; /* at a key, which is no path yet */
-		chain[i] = (struct path){.up = up, .index = count};
+		chain[i] = (struct path){ .up = up, .index = count };
 		if (frame->node->kind == NODE_MAP)
 			chain[i].key = b->pending.at[end - 1]->text;
 		up = &chain[i];
@@ -64,7 +64,7 @@ static void fault_at_key(struct builder *b, const struct yaml_node *place, const
 			 const char *text, int line)
 {
 	struct path chain[SPEC_DEPTH_MAX + 1];
-	const struct path path = {.up = builder_path(b, chain), .key = key};
+	const struct path path = { .up = builder_path(b, chain), .key = key };
 	if (line)
 		fault_add(b->faults, place->line, place->column, &path, "%s at line %d", text,
 			  line);
@@ -108,7 +108,7 @@ static const struct yaml_node *take_own(struct builder *b, struct text_map *map,
 			continue;
 		}
 		const struct yaml_node *first =
-			enter(&b->pairs, map, (struct yaml_pair){key, nodes[i + 1]});
+			enter(&b->pairs, map, (struct yaml_pair){ key, nodes[i + 1] });
 		if (first)
 			fault_at_key(b, key, key->text, "duplicate key, first given", first->line);
 	}
@@ -119,7 +119,7 @@ int builder_finish_map(struct builder *b, struct frame *frame)
 {
 	struct yaml_node **nodes = b->pending.at + frame->start, *node = frame->node;
 	size_t count = b->pending.count - frame->start;
-	auto_text_map struct text_map map = {0};
+	auto_text_map struct text_map map = { 0 };
 	b->pairs.count = 0;
 	if (count / 2 <= YAML_KEYS_MAX) {
 		const struct yaml_node *merged = take_own(b, &map, nodes, count);
@@ -162,7 +162,7 @@ struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
 
 bool yaml_is_null(const struct yaml_node *node)
 {
-	static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
+	static const char *const nulls[] = { "", "~", "null", "Null", "NULL" };
 	if (node->kind != NODE_SCALAR || !node->plain)
 		return false;
 	for (size_t i = 0; i < sizeof(nulls) / sizeof(nulls[0]); i++)

@@ -79,7 +79,7 @@ const char *yaml_text_check(const char *text, size_t *len, struct fault_sink *fa
 		text += 3;
 		*len -= 3;
 	}
-	struct cursor c = {.line = 1, .column = 1, .indentation = true};
+	struct cursor c = { .line = 1, .column = 1, .indentation = true };
 	for (;;) {
 		uint32_t code;
 		skip_printable(text, *len, &c);

@@ -56,7 +56,7 @@ static int open_anchor(struct builder *b, const yaml_event_t *event, const yaml_
 	if (b->anchors.count >= YAML_ANCHORS_MAX)
 		return refuse(b, &event->start_mark, "more than 10000 anchors");
 	struct anchor *anchor = arena_alloc(b->arena, sizeof(*anchor), 8);
-	*anchor = (struct anchor){.node = node, .size = builder_size(b), .open = true};
+	*anchor = (struct anchor){ .node = node, .size = builder_size(b), .open = true };
 	if (!b->anchors.room)
 		b->anchors = text_map_make(0);
 	const char *key = arena_text(b->arena, (const char *)name, strlen((const char *)name));
@@ -140,7 +140,7 @@ static int on_start(struct builder *b, const yaml_event_t *event, enum node_kind
 	if (open_anchor(b, event, name, node, &anchor) < 0)
 		return -1;
 	b->frames[b->depth++] =
-		(struct frame){.node = node, .start = b->pending.count, .anchor = anchor};
+		(struct frame){ .node = node, .start = b->pending.count, .anchor = anchor };
 	return 0;
 }
 
@@ -255,7 +255,7 @@ struct yaml_node *yaml_parse(const char *text, size_t len, struct arena *arena,
 	text = yaml_text_check(text, &len, faults);
 	if (!text)
 		return NULL;
-	struct builder b = {.arena = arena, .faults = faults};
+	struct builder b = { .arena = arena, .faults = faults };
 	yaml_parser_t parser;
 	if (!yaml_parser_initialize(&parser))
 		BUG("cannot initialise libyaml");

@@ -17,7 +17,11 @@ struct buf {
 };
 
 extern char buf_empty[1];
-#define BUF_INIT (struct buf){ .data = buf_empty }
+#define BUF_INIT                                                                                   \
+	(struct buf)                                                                               \
+	{                                                                                          \
+		.data = buf_empty                                                                  \
+	}
 
 void buf_add(struct buf *b, const char *text);
 void buf_add_bytes(struct buf *b, const void *bytes, size_t len);

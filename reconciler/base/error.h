@@ -10,20 +10,20 @@
 #include <stdarg.h>
 
 enum error_retry {
-	RETRY_NEVER,     /* nothing to retry */
+	RETRY_NEVER,	 /* nothing to retry */
 	RETRY_ON_CHANGE, /* only a changed spec can help */
-	RETRY_BACKOFF,   /* try again, later each time */
+	RETRY_BACKOFF,	 /* try again, later each time */
 };
 
 #define ERROR_CODES(X) /* name, wire name, exit status, what the reconciler does next */           \
 	X(NONE, "none", 0, RETRY_NEVER)                                                            \
-	X(INVALID, "invalid", 2, RETRY_ON_CHANGE)       /* the input is wrong */                   \
-	X(NOT_FOUND, "not-found", 2, RETRY_ON_CHANGE)   /* no such VM, image, kernel, stack */     \
-	X(CONFLICT, "conflict", 3, RETRY_ON_CHANGE)     /* refused: owned, protected, in use */    \
-	X(BUSY, "busy", 4, RETRY_BACKOFF)               /* port taken, lock held */                \
-	X(SYSTEM, "system", 4, RETRY_BACKOFF)           /* the host or the hypervisor failed */    \
-	X(TIMEOUT, "timeout", 5, RETRY_BACKOFF)         /* a deadline passed */                    \
-	X(CANCELLED, "cancelled", 4, RETRY_NEVER)       /* superseded by a later request */        \
+	X(INVALID, "invalid", 2, RETRY_ON_CHANGE)	/* the input is wrong */                   \
+	X(NOT_FOUND, "not-found", 2, RETRY_ON_CHANGE)	/* no such VM, image, kernel, stack */     \
+	X(CONFLICT, "conflict", 3, RETRY_ON_CHANGE)	/* refused: owned, protected, in use */    \
+	X(BUSY, "busy", 4, RETRY_BACKOFF)		/* port taken, lock held */                \
+	X(SYSTEM, "system", 4, RETRY_BACKOFF)		/* the host or the hypervisor failed */    \
+	X(TIMEOUT, "timeout", 5, RETRY_BACKOFF)		/* a deadline passed */                    \
+	X(CANCELLED, "cancelled", 4, RETRY_NEVER)	/* superseded by a later request */        \
 	X(UNAVAILABLE, "unavailable", 4, RETRY_BACKOFF) /* the daemon cannot be reached */
 
 enum error_code {

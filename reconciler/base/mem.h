@@ -14,7 +14,8 @@ void *xreallocarray(void *old, size_t count, size_t size) __attribute__((returns
 char *xstrdup(const char *text) __attribute__((malloc));
 char *xstrndup(const char *text, size_t len) __attribute__((malloc, returns_nonnull));
 /* Heap string by format; the caller frees. */
-char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), malloc, returns_nonnull));
+char *xasprintf(const char *fmt, ...)
+	__attribute__((format(printf, 1, 2), malloc, returns_nonnull));
 
 /* A broken invariant of ours: say where, abort. Never for bad input. */
 #define BUG(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)

@@ -3,11 +3,12 @@
 #include "daemon/bangerd.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/units.h"
 
 #include <fcntl.h>
 
 #define BALLAST	     "ballast"
-#define BALLAST_SIZE (1 << 20)
+#define BALLAST_SIZE MIB
 #define ROOM	     (256 << 10) /* with less than this it is given up */
 
 static char *ballast_path(const struct bangerd *d)

@@ -23,7 +23,7 @@
 #include "sys/loop.h"
 #include "sys/paths.h"
 
-#define RESYNC_MS (60 * 1000)
+#define RESYNC_MS 60000
 #define OPS_KEPT  256
 
 struct bangerd;

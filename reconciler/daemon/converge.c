@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define BACKOFF_FIRST_MS 1000
-#define BACKOFF_MAX_MS	 (300 * 1000)
+#define BACKOFF_MAX_MS	 300000 /* five minutes */
 
 struct capabilities vm_capabilities(const struct bangerd *d)
 {

@@ -170,7 +170,6 @@ void links_drain_monitor(struct vm *vm)
 
 /* --- agent --- */
 
-
 static void agent_changed(struct vm *vm, enum agent_event event)
 {
 	const struct agent_state *state = agent_feed_state(vm->feed);

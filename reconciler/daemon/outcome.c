@@ -5,6 +5,7 @@
  * ran. */
 #include "daemon/bangerd.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "exec/handles.h"
 #include "sys/proc.h"
 
@@ -241,7 +242,7 @@ void job_done(struct work *work)
 /* --- a guest that stands still --- */
 
 #define RESUME_MS    2000
-#define RESUME_SPACE (64 * 1024 * 1024)
+#define RESUME_SPACE (64 * MIB)
 
 bool vm_may_resume(const struct vm *vm)
 {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GUARD_WINDOW_MS (10 * 60 * 1000)
+#define GUARD_WINDOW_MS 600000 /* ten minutes */
 
 struct spec_context stack_context(struct bangerd *d)
 {
@@ -129,7 +129,7 @@ static void collect_members(struct bangerd *d, const char *stack,
 		struct vm *vm = v < d->vm_count ? d->vms[v] : NULL;
 		int order = s == count ? 1 : !vm ? -1 : strcmp(specs[s]->name, vm->row.name);
 		v += order >= 0;
-		if (order <= 0) {
+		if (!vm || order <= 0) {
 			const struct vm_spec *want = options->delete_named ? NULL : specs[s];
 			add_member(d, plan, specs[s]->name, order ? NULL : vm, want, options);
 			s++;

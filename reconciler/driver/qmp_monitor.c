@@ -119,8 +119,9 @@ static enum monitor_event broken(struct hv_monitor *monitor)
 /* The socket of a fresh connection has room for these few bytes. */
 static bool shake_hands(int fd)
 {
-	static const char request[] = "{\"execute\":\"qmp_capabilities\",\"id\":\"" QMP_MONITOR_ID
-				      "\"}\n{\"execute\":\"query-status\",\"id\":\"" QMP_MONITOR_ID "\"}\n";
+	static const char request[] =
+		"{\"execute\":\"qmp_capabilities\",\"id\":\"" QMP_MONITOR_ID
+		"\"}\n{\"execute\":\"query-status\",\"id\":\"" QMP_MONITOR_ID "\"}\n";
 	ssize_t len = (ssize_t)sizeof(request) - 1;
 	return send(fd, request, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
 }

@@ -58,7 +58,7 @@ struct pool *pool_new(struct loop *loop, unsigned threads)
 	/* Small stacks: sixteen idle workers must not cost the daemon its memory budget. */
 	pthread_attr_t attr;
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 512 * 1024);
+	pthread_attr_setstacksize(&attr, (size_t)512 * 1024);
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -2,6 +2,7 @@
 #include "exec/handles.h"
 #include "exec/job.h"
 #include "base/fs.h"
+#include "base/units.h"
 #include "guest/guest.h"
 #include "sys/proc.h"
 
@@ -67,7 +68,7 @@ static int make_root_disk(struct job *job, struct error *err)
 				   "system_disk is smaller than image '%s' (%llu bytes)",
 				   job->want->image, (unsigned long long)image.size);
 	else
-		failed = disk_check_space(job->dir, 16 * 1024 * 1024, err) < 0 ||
+		failed = disk_check_space(job->dir, 16 * MIB, err) < 0 ||
 					 disk_root_create(job->dirfd, job->dir, &disk, err) < 0
 				 ? -1
 				 : 0;

@@ -47,7 +47,7 @@ struct agent_state {
 	char boot_id[40];
 	char phase[16]; /* mounted network ssh ready */
 	bool ready;
-	bool ssh;            /* its port 22 listens */
+	bool ssh;	   /* its port 22 listens */
 	char failed[256];  /* the agent's last words, "" none */
 	uint64_t ready_ms; /* since the guest's boot, 0 not yet */
 };

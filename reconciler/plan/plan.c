@@ -7,7 +7,7 @@ static const struct {
 	const char *name;
 	char sign;
 } kinds[ACTION_COUNT_] = {
-#define X(name, wire, sign) [ACTION_##name] = {wire, sign},
+#define X(name, wire, sign) [ACTION_##name] = { wire, sign },
 	ACTION_KINDS(X)
 #undef X
 };
@@ -16,7 +16,7 @@ static const struct {
 	const char *name;
 	bool failure;
 } reasons[EXIT_COUNT_] = {
-#define X(name, wire, failure) [EXIT_##name] = {wire, failure},
+#define X(name, wire, failure) [EXIT_##name] = { wire, failure },
 	EXIT_REASONS(X)
 #undef X
 };
@@ -59,7 +59,7 @@ bool plan_restarts_after(enum restart_policy policy, enum exit_reason reason)
 void vm_plan_clear(struct vm_plan *plan)
 {
 	field_changes_free(&plan->changes);
-	*plan = (struct vm_plan){0};
+	*plan = (struct vm_plan){ 0 };
 }
 
 void plan_clear(struct plan *plan)
@@ -68,7 +68,7 @@ void plan_clear(struct plan *plan)
 		vm_plan_clear(&plan->vms[i]);
 	free(plan->vms);
 	plan_text_free(plan->texts);
-	*plan = (struct plan){0};
+	*plan = (struct plan){ 0 };
 }
 
 bool plan_is_empty(const struct plan *plan)

@@ -11,16 +11,16 @@ static const struct {
 	const char *key;
 	size_t offset;
 } counts[] = {
-	{"to_create", offsetof(struct plan, to_create)},
-	{"to_change", offsetof(struct plan, to_change)},
-	{"to_restart", offsetof(struct plan, to_restart)},
-	{"to_reimage", offsetof(struct plan, to_reimage)},
-	{"to_delete", offsetof(struct plan, to_delete)},
-	{"to_adopt", offsetof(struct plan, to_adopt)},
-	{"refused", offsetof(struct plan, refused)},
-	{"waiting", offsetof(struct plan, waiting)},
-	{"kept", offsetof(struct plan, kept)},
-	{"unchanged", offsetof(struct plan, unchanged)},
+	{ "to_create", offsetof(struct plan, to_create) },
+	{ "to_change", offsetof(struct plan, to_change) },
+	{ "to_restart", offsetof(struct plan, to_restart) },
+	{ "to_reimage", offsetof(struct plan, to_reimage) },
+	{ "to_delete", offsetof(struct plan, to_delete) },
+	{ "to_adopt", offsetof(struct plan, to_adopt) },
+	{ "refused", offsetof(struct plan, refused) },
+	{ "waiting", offsetof(struct plan, waiting) },
+	{ "kept", offsetof(struct plan, kept) },
+	{ "unchanged", offsetof(struct plan, unchanged) },
 };
 
 static void add_text(cJSON *object, const char *key, const char *text)
@@ -114,10 +114,10 @@ static int changes_from_json(const cJSON *list, struct plan_text **texts,
 			return error_set(err, ERROR_INVALID, "a change in a plan is malformed");
 		if (class_from_json(row, &class, err) < 0)
 			return -1;
-		field_change_vec_push(ret, (struct field_change){.key = plan_text_keep(texts, key),
-								 .from = xstrdup(from),
-								 .to = xstrdup(to),
-								 .class = class});
+		field_change_vec_push(ret, (struct field_change){ .key = plan_text_keep(texts, key),
+								  .from = xstrdup(from),
+								  .to = xstrdup(to),
+								  .class = class });
 	}
 	return 0;
 }
@@ -139,7 +139,7 @@ static int vm_from_json(const cJSON *json, struct plan_text **texts, struct vm_p
 
 int plan_add_json(struct plan *plan, const struct cJSON *vm, struct error *err)
 {
-	struct vm_plan entry = {0};
+	struct vm_plan entry = { 0 };
 	if (vm_from_json(vm, &plan->texts, &entry, err) < 0) {
 		vm_plan_clear(&entry);
 		return -1;
@@ -154,7 +154,7 @@ int plan_add_json(struct plan *plan, const struct cJSON *vm, struct error *err)
 
 int plan_from_json(const struct cJSON *json, struct plan *ret, struct error *err)
 {
-	struct plan plan = {0};
+	struct plan plan = { 0 };
 	const char *stack = json_str(json, "stack", NULL);
 	if (!stack)
 		return error_set(err, ERROR_INVALID, "a plan without a stack");

@@ -101,7 +101,7 @@ void plan_stack(const char *stack, const struct plan_member *members, size_t cou
 	bool prune = options->watched || options->prune || options->prune_all;
 	size_t now = 0, leaving = 0;
 
-	*ret = (struct plan){.stack = stack, .vms = xcalloc(count + 1, sizeof(*ret->vms))};
+	*ret = (struct plan){ .stack = stack, .vms = xcalloc(count + 1, sizeof(*ret->vms)) };
 	for (size_t i = 0; i < count; i++) {
 		const struct plan_member *member = &members[i];
 		bool ours = member->have.exists && !strcmp(owner_of(member), stack);

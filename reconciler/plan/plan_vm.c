@@ -53,10 +53,10 @@ static void compare(struct judgement *j)
 	if (!j->have->image_outdated || image_changes)
 		return;
 	field_change_vec_push(&plan->changes,
-			      (struct field_change){.key = "image",
-						    .from = xstrdup(j->want->image),
-						    .to = xasprintf("%s (newer)", j->want->image),
-						    .class = CLASS_REIMAGE});
+			      (struct field_change){ .key = "image",
+						     .from = xstrdup(j->want->image),
+						     .to = xasprintf("%s (newer)", j->want->image),
+						     .class = CLASS_REIMAGE });
 	raise_worst(plan, CLASS_REIMAGE);
 	j->reimage = true;
 }
@@ -175,9 +175,9 @@ static void plan_existing(struct judgement *j)
 void plan_vm(const char *name, const struct vm_spec *want, const struct plan_vm_state *have,
 	     const struct plan_policy *policy, struct vm_plan *ret)
 {
-	*ret = (struct vm_plan){.kind = ACTION_NONE};
+	*ret = (struct vm_plan){ .kind = ACTION_NONE };
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
-	struct judgement j = {.want = want, .have = have, .policy = policy, .plan = ret};
+	struct judgement j = { .want = want, .have = have, .policy = policy, .plan = ret };
 	bool there = have->exists && have->disks_made && have->have;
 
 	if (!want) {

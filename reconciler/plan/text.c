@@ -15,7 +15,7 @@ const char *plan_text_keep(struct plan_text **texts, const char *text)
 		if (!strcmp(item->text, text))
 			return item->text;
 	struct plan_text *item = xmalloc(sizeof(*item));
-	*item = (struct plan_text){.next = *texts, .text = xstrdup(text)};
+	*item = (struct plan_text){ .next = *texts, .text = xstrdup(text) };
 	*texts = item;
 	return item->text;
 }

@@ -79,6 +79,8 @@ static ssize_t send_some(int socket, const char *data, size_t len, const int *fd
 		message.msg_control = control;
 		message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
 		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+		if (!c)
+			BUG("no room for descriptors");
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));

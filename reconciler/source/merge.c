@@ -42,7 +42,7 @@ static struct claim *claims_new(const struct file_list_view *files, bool present
 			continue;
 		size_t rank = i + (file->was_gone ? files->count : 0);
 		for (size_t k = 0; k < set->count; k++)
-			claims[count++] = (struct claim){set->vms[k], file, rank};
+			claims[count++] = (struct claim){ set->vms[k], file, rank };
 	}
 	qsort(claims, count, sizeof(*claims), claim_compare);
 	*ret_count = count;
@@ -59,12 +59,12 @@ static void add_fault(struct fault_vec *faults, const struct vm_spec *spec,
 {
 	if (faults->count >= FAULTS_MAX)
 		return;
-	fault_vec_push(faults, (struct fault){.file = xstrdup(spec->file),
-					      .line = spec->line,
-					      .column = spec->column,
-					      .path = xasprintf("vms.%s", spec->name),
-					      .text = xasprintf("is also in %s:%d:%d", other->file,
-								other->line, other->column)});
+	fault_vec_push(faults, (struct fault){ .file = xstrdup(spec->file),
+					       .line = spec->line,
+					       .column = spec->column,
+					       .path = xasprintf("vms.%s", spec->name),
+					       .text = xasprintf("is also in %s:%d:%d", other->file,
+								 other->line, other->column) });
 }
 
 /* claims[0..count) have one name: rejects the fresh ones; was there any? */
@@ -126,12 +126,13 @@ static void add_stack_fault(struct fault_vec *faults, const struct source_file *
 {
 	if (faults->count >= FAULTS_MAX)
 		return;
-	fault_vec_push(faults, (struct fault){.file = xstrdup(file->path),
-					      .path = xstrdup("stack"),
-					      .text = xasprintf("is '%s' here and '%s' in %s",
-								source_file_candidate(file)->stack,
-								source_file_candidate(other)->stack,
-								other->path)});
+	fault_vec_push(faults,
+		       (struct fault){ .file = xstrdup(file->path),
+				       .path = xstrdup("stack"),
+				       .text = xasprintf("is '%s' here and '%s' in %s",
+							 source_file_candidate(file)->stack,
+							 source_file_candidate(other)->stack,
+							 other->path) });
 }
 
 /* One round over `stack:`. A name in force stands; without one all fresh names are rejected. */

@@ -56,7 +56,7 @@ struct note *notes_add(struct notes *notes, const char *name)
 	}
 	struct note *at = &notes->at[place];
 	memmove(at + 1, at, (notes->count - place) * sizeof(*at));
-	*at = (struct note){.name = xstrdup(name)};
+	*at = (struct note){ .name = xstrdup(name) };
 	notes->count++;
 	return at;
 }
@@ -93,5 +93,5 @@ void notes_clear(struct notes *notes)
 	for (size_t i = 0; i < notes->count; i++)
 		free(notes->at[i].name);
 	free(notes->at);
-	*notes = (struct notes){0};
+	*notes = (struct notes){ 0 };
 }

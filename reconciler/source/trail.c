@@ -15,10 +15,9 @@ static void trail_push(struct trail *trail, const char *directory, const char *n
 		trail->room = trail->room ? trail->room * 2 : 4;
 		trail->at = xreallocarray(trail->at, trail->room, sizeof(*trail->at));
 	}
-	trail->at[trail->count++] =
-		(struct trail_place){.directory = xstrdup(*directory ? directory : "/"),
-				     .name = xstrdup(name),
-				     .wd = -1};
+	trail->at[trail->count++] = (struct trail_place){
+		.directory = xstrdup(*directory ? directory : "/"), .name = xstrdup(name), .wd = -1
+	};
 }
 
 /* Takes the first component off rest; NULL at the end. */
@@ -50,7 +49,7 @@ static bool is_last(const char *rest)
 
 void trail_walk(struct trail *ret, const char *path)
 {
-	*ret = (struct trail){0};
+	*ret = (struct trail){ 0 };
 	auto_buf struct buf at = BUF_INIT; /* "" is the root */
 	auto_free char *text = xstrdup(path);
 	char *rest = text, *name;
@@ -95,7 +94,7 @@ void trail_clear(struct trail *trail)
 		free(trail->at[i].name);
 	}
 	free(trail->at);
-	*trail = (struct trail){0};
+	*trail = (struct trail){ 0 };
 }
 
 bool trail_has(const struct trail *trail, int wd)

@@ -4,8 +4,8 @@
  * a crash of the machine may lose the last moments of intent but never tears the file; the next
  * apply brings them again.
  *
- * A checkpoint flushes to the disk, which may take as long as the disk likes: the owner asks for one
- * when nobody waits (store_settle()). Only a log of CHECKPOINT_PAGES is not left waiting.
+ * A checkpoint flushes to the disk, which may take as long as the disk likes: the owner asks for
+ * one when nobody waits (store_settle()). Only a log of CHECKPOINT_PAGES is not left waiting.
  *
  * Statements are prepared on first use and kept. Whether a transaction is open is asked of SQLite
  * (autocommit), which ends one by itself on some errors; so a commit after such an error fails

@@ -31,32 +31,33 @@ void store_rollback(struct store *store);
 struct store_vm {
 	char id[VM_ID_LEN + 1];
 	char *name;
-	char *stack;        /* "" = unowned */
-	char *spec;         /* JSON: what is wanted */
+	char *stack;	    /* "" = unowned */
+	char *spec;	    /* JSON: what is wanted */
 	int64_t revision;   /* of spec; grows with every change of it */
-	char *applied;      /* JSON: what the disks and records were last brought to; NULL: never */
+	char *applied;	    /* JSON: what the disks and records were last brought to; NULL: never */
 	char *image_digest; /* pinned when the system disk was made; NULL: not made */
-	char *kernel_digest;/* pinned at the last start; NULL */
-	char *address;      /* 127.x.y.z of user networking; NULL */
-	bool deleting;      /* shall be gone; the row goes last */
+	char *kernel_digest;  /* pinned at the last start; NULL */
+	char *address;	      /* 127.x.y.z of user networking; NULL */
+	bool deleting;	      /* shall be gone; the row goes last */
 	bool allow_data_loss; /* said by the person who applied this revision */
-	int hold;           /* enum hold_kind */
-	char *exit_reason;  /* of the last death that nobody asked for; NULL: none since its start */
+	int hold;	      /* enum hold_kind */
+	char *exit_reason; /* of the last death that nobody asked for; NULL: none since its start */
 	int64_t exit_revision;
 	int64_t expired_revision; /* its ttl passed under this revision; 0: no */
-	int64_t created_ms; /* wall clock; the ttl counts from here */
+	int64_t created_ms;	  /* wall clock; the ttl counts from here */
 };
 DEFINE_VEC(store_vm_vec, struct store_vm)
 void store_vm_clear(struct store_vm *vm);
 void store_vms_clear(struct store_vm_vec *vms);
 
 int store_vms(struct store *store, struct store_vm_vec *ret, struct error *err); /* by name */
-int store_vm_put(struct store *store, const struct store_vm *vm, struct error *err); /* upsert by id */
+int store_vm_put(struct store *store, const struct store_vm *vm,
+		 struct error *err); /* upsert by id */
 int store_vm_remove(struct store *store, const char *id, struct error *err);
 
 struct store_stack {
 	char *name;
-	char *source;  /* real path; "" for standard input */
+	char *source; /* real path; "" for standard input */
 	bool watched;
 };
 DEFINE_VEC(store_stack_vec, struct store_stack)
@@ -70,7 +71,7 @@ int store_stack_remove(struct store *store, const char *name, struct error *err)
 int store_stack_size_note(struct store *store, const char *stack, int64_t now_ms, int64_t keep_ms,
 			  int64_t size, struct error *err);
 /* Largest size noted at or after since_ms; 0 when none. */
-int store_stack_size_largest(struct store *store, const char *stack, int64_t since_ms,
-			     int64_t *ret, struct error *err);
+int store_stack_size_largest(struct store *store, const char *stack, int64_t since_ms, int64_t *ret,
+			     struct error *err);
 
 #endif

@@ -24,7 +24,7 @@ void loop_free(struct loop *loop); /* watches and timers with it; descriptors st
 struct loop_watch *loop_watch(struct loop *loop, int fd, uint32_t events, loop_fd_fn fn, void *data,
 			      struct error *err);
 void loop_watch_set(struct loop_watch *watch, uint32_t events); /* 0: paused */
-void loop_unwatch(struct loop_watch *watch);                    /* NULL is fine */
+void loop_unwatch(struct loop_watch *watch);			/* NULL is fine */
 
 /* One-shot timers on CLOCK_MONOTONIC; made unset. Setting again replaces. */
 struct loop_timer *loop_timer_new(struct loop *loop, loop_fn fn, void *data);

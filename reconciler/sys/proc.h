@@ -13,18 +13,19 @@
 #include <sys/types.h>
 
 struct proc_run {
-	const char *const *argv;     /* NULL-terminated; argv[0] looked up in PATH */
-	const char *const *env;      /* extra NAME=VALUE, NULL-terminated; NULL: none */
-	const char *cwd;             /* NULL: unchanged */
-	uint64_t timeout_ms;         /* 0: none; then SIGKILL to its process group, ERROR_TIMEOUT */
-	int cancel_fd;               /* readable: kill it, ERROR_CANCELLED; -1 or 0: none */
-	size_t output_max;           /* of out and of err each; 0: 64 KiB. More is dropped. */
+	const char *const *argv; /* NULL-terminated; argv[0] looked up in PATH */
+	const char *const *env;	 /* extra NAME=VALUE, NULL-terminated; NULL: none */
+	const char *cwd;	 /* NULL: unchanged */
+	uint64_t timeout_ms;	 /* 0: none; then SIGKILL to its process group, ERROR_TIMEOUT */
+	int cancel_fd;		 /* readable: kill it, ERROR_CANCELLED; -1 or 0: none */
+	size_t output_max;	 /* of out and of err each; 0: 64 KiB. More is dropped. */
 	/* called for each line of stdout (no newline; an unfinished last one too), in the calling
 	 * thread; may be NULL */
 	void (*on_line)(void *cookie, const char *line);
 	void *cookie;
 };
-/* Waits. 0: it ran, *ret_status is its exit status (128+signal when killed). out/err may be NULL. */
+/* Waits. 0: it ran, *ret_status is its exit status (128+signal when killed). out/err may be NULL.
+ */
 int proc_run(const struct proc_run *run, int *ret_status, struct buf *out, struct buf *err_out,
 	     struct error *err);
 /* The same, but a non-zero exit is an error that quotes the tail of stderr. */
@@ -32,12 +33,13 @@ int proc_check(const struct proc_run *run, struct buf *out, struct error *err);
 
 struct proc_detach {
 	const char *const *argv;
-	int dirfd;              /* working directory of the new process */
-	const char *lock_name;  /* below dirfd: created, locked (flock) in the child before exec and
-				 * inherited; held already: ERROR_BUSY, nothing was started. NULL: none */
-	const char *log_name;   /* below dirfd: stdout and stderr, 0600; NULL: /dev/null */
-	bool log_append;        /* keep what is in the log; else it is truncated */
-	const int *keep_fds;    /* kept open besides 0-2 and the lock; ends with -1; NULL: none */
+	int dirfd;	       /* working directory of the new process */
+	const char *lock_name; /* below dirfd: created, locked (flock) in the child before exec and
+				* inherited; held already: ERROR_BUSY, nothing was started. NULL:
+				* none */
+	const char *log_name;  /* below dirfd: stdout and stderr, 0600; NULL: /dev/null */
+	bool log_append;       /* keep what is in the log; else it is truncated */
+	const int *keep_fds;   /* kept open besides 0-2 and the lock; ends with -1; NULL: none */
 };
 /* Starts a process that is nobody's child (own session, parent 1, default signal mask and
  * dispositions). Returns when its exec succeeded. *ret_pidfd: caller's. */
@@ -49,7 +51,7 @@ char *proc_find(const char *name);
 
 /* Facts of /proc/<pid>; -1 when it is gone. proc_dirfd: open /proc (tests pass a fake one). */
 int proc_start_ticks(int proc_dirfd, pid_t pid, uint64_t *ret); /* field 22 of stat */
-bool proc_is_zombie(int proc_dirfd, pid_t pid); /* false when it is gone */
+bool proc_is_zombie(int proc_dirfd, pid_t pid);			/* false when it is gone */
 /* The text of /proc/<pid>/stat; -1 when it is not one. */
 int proc_stat_parse(const char *text, char *ret_state, uint64_t *ret_start_ticks);
 /* argv[] NUL-separated as the kernel shows it, at most 128 KiB. */
@@ -63,8 +65,8 @@ char *proc_describe(pid_t pid);
 /* Calls fn for every numeric entry; a non-zero return stops and is returned. */
 int proc_each(int proc_dirfd, int (*fn)(void *cookie, pid_t pid), void *cookie);
 
-int proc_pidfd(pid_t pid);                     /* pidfd_open, CLOEXEC; -1 with errno */
-int proc_signal(int pidfd, int signal);        /* 0 also when it is already gone */
+int proc_pidfd(pid_t pid);			    /* pidfd_open, CLOEXEC; -1 with errno */
+int proc_signal(int pidfd, int signal);		    /* 0 also when it is already gone */
 int proc_wait_gone(int pidfd, uint64_t timeout_ms); /* 0 gone, -1 still there */
 /* Somebody holds the flock on it. Takes it shared for a moment (see proc_detach.c); no such file:
  * false. */

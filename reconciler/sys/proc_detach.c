@@ -122,10 +122,10 @@ static _Noreturn void grandchild_main(struct plan *plan)
 		fail(plan, STEP_STDIO);
 	if (detach->lock_name && (plan->lock_fd = take_lock(detach->lock_name)) < 0)
 		fail(plan, STEP_LOCK);
-	if (detach->log_name &&
-	    stdio_to(detach->log_name,
-		     O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | (detach->log_append ? 0 : O_TRUNC),
-		     1) < 0)
+	if (detach->log_name && stdio_to(detach->log_name,
+					 O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW |
+						 (detach->log_append ? 0 : O_TRUNC),
+					 1) < 0)
 		fail(plan, STEP_LOG);
 	struct message ready = { .pid = getpid(), .step = STEP_READY };
 	char go;

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int run_file(const char *path)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_buf struct buf text = BUF_INIT;
 	if (fs_read(AT_FDCWD, path, INPUT_MAX, &text, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);

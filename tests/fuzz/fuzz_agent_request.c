@@ -14,8 +14,9 @@ static enum method_answer answer_nothing(struct agent *agent, const struct reque
 	return METHOD_DONE;
 }
 
-static const struct method table[] = {
-	{"hello", answer_nothing}, {"ping", answer_nothing}, {NULL, NULL}};
+static const struct method table[] = { { "hello", answer_nothing },
+				       { "ping", answer_nothing },
+				       { NULL, NULL } };
 
 static void on_line(void *arg, const char *line, size_t len)
 {
@@ -28,7 +29,7 @@ static void feed_channel(const uint8_t *data, size_t size)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
 		return;
 	auto_close int host = ends[1];
-	struct agent agent = {0};
+	struct agent agent = { 0 };
 	channel_init(&agent.channel, ends[0]);
 	char answers[4096];
 	for (size_t at = 0; at < size;) {
@@ -44,7 +45,7 @@ static void feed_channel(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_ptr(seed) seed = seed_parse((const char *)data, size, &err);
 	feed_channel(data, size);
 	return 0;

@@ -19,14 +19,15 @@ static char *read_nothing(void *cookie, const char *path, struct error *err)
 	return NULL;
 }
 
-static const struct image_hint images[] = {{"tiny", 128u << 20, 64u << 20}};
+static const struct image_hint images[] = { { "tiny", 128u << 20, 64u << 20 } };
 static const struct spec_context context = {
-	.images = images, .image_count = 1, .read_file = read_nothing, .home = "/home/ada"};
+	.images = images, .image_count = 1, .read_file = read_nothing, .home = "/home/ada"
+};
 
 static int load(const char *text, size_t len, struct spec_set *set)
 {
-	struct spec_source source = {"fuzz.yaml", text, len, "/srv"};
-	struct fault_vec faults = {0};
+	struct spec_source source = { "fuzz.yaml", text, len, "/srv" };
+	struct fault_vec faults = { 0 };
 	int rc = spec_load(&source, 1, &context, set, &faults);
 	if ((rc < 0) != (faults.count > 0))
 		BUG("%d with %zu faults", rc, faults.count);
@@ -38,7 +39,7 @@ static int load(const char *text, size_t len, struct spec_set *set)
 
 static void check_json(const struct vm_spec *spec)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *json = vm_spec_to_json_full(spec);
 	auto_ptr(vm_spec) again = vm_spec_from_json(json, &err);
 	if (!again || !vm_spec_equal(spec, again))
@@ -50,7 +51,7 @@ static void check_json(const struct vm_spec *spec)
 
 static void check_yaml(const struct spec_set *set)
 {
-	struct spec_set again = {0};
+	struct spec_set again = { 0 };
 	auto_free char *text =
 		vm_specs_to_yaml(set->stack, (const struct vm_spec *const *)set->vms, set->count);
 	if (load(text, strlen(text), &again) < 0)
@@ -63,9 +64,9 @@ static void check_yaml(const struct spec_set *set)
 
 static void check_diff(const struct spec_set *set)
 {
-	const struct capabilities nothing = {0};
+	const struct capabilities nothing = { 0 };
 	for (size_t i = 1; i < set->count; i++) {
-		struct field_change_vec changes = {0};
+		struct field_change_vec changes = { 0 };
 		vm_spec_diff(set->vms[i - 1], set->vms[i], &nothing, &changes);
 		field_changes_free(&changes);
 	}
@@ -75,7 +76,7 @@ static void check_assignments(const char *text)
 {
 	const char *lines[8];
 	size_t count = 0;
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_free char *copy = xstrdup(text);
 	char *rest = copy;
 	for (char *line; count < ARRAY_COUNT(lines) && (line = strsep(&rest, "\n"));)
@@ -89,7 +90,7 @@ static void check_assignments(const char *text)
 
 static void check_stored(const char *text, size_t len)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_json cJSON *json = json_parse(text, len, &err);
 	auto_ptr(vm_spec) spec = json ? vm_spec_from_json(json, &err) : NULL;
 	if (spec)
@@ -103,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	auto_free char *text = xstrndup((const char *)data, size);
 	check_assignments(text);
 	check_stored((const char *)data, size);
-	struct spec_set set = {0};
+	struct spec_set set = { 0 };
 	if (load((const char *)data, size, &set) < 0)
 		return 0;
 	for (size_t i = 0; i < set.count; i++)

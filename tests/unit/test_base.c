@@ -21,9 +21,9 @@ static void sizes_are_exact_or_refused(void **state)
 	static const struct {
 		const char *text;
 		uint64_t bytes;
-	} good[] = { { "0", 0 },	    { "512Mi", 512 * MIB }, { "2Gi", 2 * GIB },
-		     { "1G", 1000000000 }, { "4096", 4096 },	    { "16Ti", 16 * TIB } };
-	static const char *const bad[] = { "",	   "02",   "1e3",   "-1",  "1.5Gi",
+	} good[] = { { "0", 0 },	   { "512Mi", 512 * MIB }, { "2Gi", 2 * GIB },
+		     { "1G", 1000000000 }, { "4096", 4096 },	   { "16Ti", 16 * TIB } };
+	static const char *const bad[] = { "",	   "02",   "1e3",  "-1",   "1.5Gi",
 					   "1 Gi", "1gib", "1Gi ", "0x10", "99999999999Ti" };
 	struct error err;
 	uint64_t bytes;
@@ -43,12 +43,15 @@ static void printed_sizes_and_durations_parse_back(void **state)
 	struct error err;
 	char text[UNITS_TEXT_MAX];
 	uint64_t back;
-	static const uint64_t values[] = { 0, 1, 999, 1000, 1024, 1500, 90000, 3600000, MIB, 3 * GIB + 1 };
+	static const uint64_t values[] = { 0,	 1,	999,	 1000, 1024,
+					   1500, 90000, 3600000, MIB,  3 * GIB + 1 };
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-		assert_int_equal(units_parse_size(units_format_size(values[i], text), &back, &err), 0);
+		assert_int_equal(units_parse_size(units_format_size(values[i], text), &back, &err),
+				 0);
 		assert_int_equal(back, values[i]);
 		assert_int_equal(
-			units_parse_duration(units_format_duration(values[i], text), &back, &err), 0);
+			units_parse_duration(units_format_duration(values[i], text), &back, &err),
+			0);
 		assert_int_equal(back, values[i]);
 	}
 }

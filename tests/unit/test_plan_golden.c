@@ -22,7 +22,8 @@
 
 #define CASES "tests/plan"
 
-static const struct image_hint images[] = {{"tiny", 128u << 20, 0}, {"debian", 512u << 20, 0}};
+static const struct image_hint images[] = { { "tiny", 128u << 20, 0 },
+					    { "debian", 512u << 20, 0 } };
 
 DEFINE_VEC(member_vec, struct plan_member)
 DEFINE_VEC(name_vec, char *)
@@ -40,15 +41,16 @@ static void load_specs(const char *dir, const char *file, struct spec_set *ret)
 	auto_free char *path = xasprintf("%s/%s", dir, file);
 	auto_buf struct buf text = BUF_INIT;
 	struct error err;
-	struct fault_vec faults = {0};
-	struct spec_context context = {.images = images, .image_count = ARRAY_COUNT(images)};
-	*ret = (struct spec_set){0};
+	struct fault_vec faults = { 0 };
+	struct spec_context context = { .images = images, .image_count = ARRAY_COUNT(images) };
+	*ret = (struct spec_set){ 0 };
 	if (fs_read(AT_FDCWD, path, SPEC_FILE_MAX, &text, &err) < 0) {
 		assert_int_equal(err.sys, ENOENT);
 		return;
 	}
 	struct spec_source source = {
-		.name = path, .text = text.data, .len = text.len, .directory = "/nowhere"};
+		.name = path, .text = text.data, .len = text.len, .directory = "/nowhere"
+	};
 	if (spec_load(&source, 1, &context, ret, &faults) < 0) {
 		auto_free char *fault = fault_format(&faults.at[0]);
 		faults_clear(&faults);
@@ -80,8 +82,9 @@ static void read_options(struct world *world)
 	to->watched = json_bool(options, "watched", false);
 	to->largest_recent = (size_t)json_int(options, "largest_recent", 0);
 	to->policy.allow_data_loss = json_bool(options, "allow_data_loss", false);
-	to->policy.can = (struct capabilities){
-		.live_ports = !can, .live_disk_grow = !can, .live_ssh_keys = !can};
+	to->policy.can = (struct capabilities){ .live_ports = !can,
+						.live_disk_grow = !can,
+						.live_ssh_keys = !can };
 	cJSON_ArrayForEach(item, can)
 	{
 		const char *name = cJSON_GetStringValue(item);
@@ -117,7 +120,7 @@ static void add_member(struct world *world, const char *name)
 		.image_outdated = json_bool(json, "image_outdated", false),
 	};
 	member_vec_push(&world->members,
-			(struct plan_member){name, spec_set_find(&world->want, name), state});
+			(struct plan_member){ name, spec_set_find(&world->want, name), state });
 }
 
 static int member_compare(const void *a, const void *b)
@@ -127,7 +130,7 @@ static int member_compare(const void *a, const void *b)
 
 static void world_load(struct world *world, const char *dir)
 {
-	*world = (struct world){.state = load_state(dir)};
+	*world = (struct world){ .state = load_state(dir) };
 	load_specs(dir, "want.yaml", &world->want);
 	load_specs(dir, "have.yaml", &world->have);
 	world->stack = json_str(world->state, "stack", "demo");
@@ -209,7 +212,7 @@ static int name_compare(const void *a, const void *b)
 static void every_case_plans_as_written(void **state)
 {
 	(void)state;
-	struct name_vec names = {0};
+	struct name_vec names = { 0 };
 	size_t bad = 0;
 	auto_dir DIR *dir = opendir(CASES);
 	assert_non_null(dir);
@@ -229,6 +232,6 @@ static void every_case_plans_as_written(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(every_case_plans_as_written)};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(every_case_plans_as_written) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,9 +39,9 @@ static const char *const assignments[] = {
 
 static struct vm_spec *random_spec(const char *name)
 {
-	static const struct image_hint images[] = {{"tiny", 128u << 20, 0},
-						   {"debian", 128u << 20, 0}};
-	struct spec_context context = {.images = images, .image_count = ARRAY_COUNT(images)};
+	static const struct image_hint images[] = { { "tiny", 128u << 20, 0 },
+						    { "debian", 128u << 20, 0 } };
+	struct spec_context context = { .images = images, .image_count = ARRAY_COUNT(images) };
 	struct error err;
 	struct vm_spec *spec = vm_spec_with(NULL, name, NULL, 0, &context, &err);
 	for (unsigned left = roll(4); spec && left; left--) {
@@ -55,8 +55,8 @@ static struct vm_spec *random_spec(const char *name)
 	return spec;
 }
 
-static const char *const names[VMS] = {"a", "b", "c", "d", "e", "f"};
-static const char *const owners[] = {"demo", "demo", "demo", "", "prod"};
+static const char *const names[VMS] = { "a", "b", "c", "d", "e", "f" };
+static const char *const owners[] = { "demo", "demo", "demo", "", "prod" };
 
 struct world {
 	struct plan_member members[VMS];
@@ -69,7 +69,7 @@ static void random_member(struct world *world, size_t i)
 	struct plan_member *member = &world->members[i];
 	struct plan_vm_state *have = &member->have;
 	world->want[i] = chance(4) ? NULL : random_spec(names[i]);
-	*member = (struct plan_member){.name = names[i], .want = world->want[i]};
+	*member = (struct plan_member){ .name = names[i], .want = world->want[i] };
 	have->stack = "";
 	have->expired_current = chance(20);
 	if (chance(4))
@@ -88,12 +88,12 @@ static void random_member(struct world *world, size_t i)
 
 static void world_init(struct world *world)
 {
-	*world = (struct world){0};
+	*world = (struct world){ 0 };
 	for (size_t i = 0; i < VMS; i++)
 		random_member(world, i);
 	world->options = (struct plan_options){
-		.policy = {.can = {chance(2), chance(2), chance(2), chance(2), chance(2)},
-			   .allow_data_loss = chance(2)},
+		.policy = { .can = { chance(2), chance(2), chance(2), chance(2), chance(2) },
+			    .allow_data_loss = chance(2) },
 		.prune = chance(2),
 		.prune_all = chance(4),
 		.adopt = true,
@@ -120,8 +120,8 @@ static void execute(const struct vm_plan *vm, struct plan_member *member, bool l
 		have->stack = "demo";
 		return;
 	case ACTION_DELETE:
-		*have = (struct plan_vm_state){.stack = "",
-					       .expired_current = have->expired_current};
+		*have = (struct plan_vm_state){ .stack = "",
+						.expired_current = have->expired_current };
 		return;
 	case ACTION_CREATE:
 		have->exists = have->disks_made = true;

@@ -36,9 +36,9 @@ static void the_guard_allows_half_of_the_largest(void **state)
 	(void)state;
 	static const struct {
 		size_t now, largest, allowed;
-	} cases[] = {{8, 8, 4}, {5, 8, 1}, {4, 8, 0},		{1, 1, 1}, {3, 3, 1},
-		     {2, 3, 0}, {2, 2, 1}, {1, 2, 0},		{0, 0, 0}, {0, 8, 0},
-		     {9, 2, 4}, {1, 0, 1}, {10000, 10000, 5000}};
+	} cases[] = { { 8, 8, 4 }, { 5, 8, 1 }, { 4, 8, 0 },	       { 1, 1, 1 }, { 3, 3, 1 },
+		      { 2, 3, 0 }, { 2, 2, 1 }, { 1, 2, 0 },	       { 0, 0, 0 }, { 0, 8, 0 },
+		      { 9, 2, 4 }, { 1, 0, 1 }, { 10000, 10000, 5000 } };
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
 		assert_int_equal(plan_guard_allowance(cases[i].now, cases[i].largest),
 				 cases[i].allowed);
@@ -73,16 +73,16 @@ static struct vm_plan *one_vm(struct plan *plan, const char *name, enum action_k
 
 static void add_change(struct vm_plan *vm, const char *key, const char *from, const char *to)
 {
-	field_change_vec_push(&vm->changes, (struct field_change){.key = key,
-								  .from = xstrdup(from),
-								  .to = xstrdup(to),
-								  .class = CLASS_RESTART});
+	field_change_vec_push(&vm->changes, (struct field_change){ .key = key,
+								   .from = xstrdup(from),
+								   .to = xstrdup(to),
+								   .class = CLASS_RESTART });
 }
 
 static void the_digest_sees_every_difference(void **state)
 {
 	(void)state;
-	struct plan plan = {0};
+	struct plan plan = { 0 };
 	struct vm_plan *vm = one_vm(&plan, "db", ACTION_RESTART);
 	uint64_t seen[6], digest = plan_digest(&plan);
 	assert_int_equal(digest, plan_digest(&plan));
@@ -106,7 +106,7 @@ static void the_digest_sees_every_difference(void **state)
 static void text_is_coloured_by_sign_and_cannot_drive_a_terminal(void **state)
 {
 	(void)state;
-	struct plan plan = {0};
+	struct plan plan = { 0 };
 	struct vm_plan *vm = one_vm(&plan, "db", ACTION_RESTART);
 	add_change(vm, "kernel_args", "quiet", "\033[2Jboo\n");
 	plan.to_change = plan.to_restart = 1;
@@ -152,7 +152,7 @@ static void pages_add_up_to_the_plan(void **state)
 {
 	(void)state;
 	struct error err;
-	struct plan plan = {0}, back;
+	struct plan plan = { 0 }, back;
 	struct vm_plan *vm = one_vm(&plan, "db", ACTION_RESTART);
 	add_change(vm, "vcpus", "1", "2");
 	vm->disruptive = true;

@@ -29,12 +29,12 @@ static char *read_key(void *cookie, const char *path, struct error *err)
 	static const struct {
 		const char *path, *text;
 	} files[] = {
-		{"/keys/two.pub", "# my keys\n\n" KEY_1 KEY_2},
-		{"/home/ada/.ssh/id.pub", KEY_1},
-		{"/srv/specs/id.pub", KEY_2},
-		{"/keys/private", "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n"},
-		{"/keys/rubbish.pub", "root:x:0:0:secret\n"},
-		{"/keys/empty.pub", "# nothing\n"},
+		{ "/keys/two.pub", "# my keys\n\n" KEY_1 KEY_2 },
+		{ "/home/ada/.ssh/id.pub", KEY_1 },
+		{ "/srv/specs/id.pub", KEY_2 },
+		{ "/keys/private", "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n" },
+		{ "/keys/rubbish.pub", "root:x:0:0:secret\n" },
+		{ "/keys/empty.pub", "# nothing\n" },
 	};
 	(void)cookie;
 	for (size_t i = 0; i < ARRAY_COUNT(files); i++)
@@ -45,17 +45,17 @@ static char *read_key(void *cookie, const char *path, struct error *err)
 	return NULL;
 }
 
-static const struct image_hint images[] = {{"tiny", 128 * MIB, 64 * MIB},
-					   {"debian", 512 * MIB, 2 * GIB}};
-static const struct spec_context context = {.images = images,
-					    .image_count = ARRAY_COUNT(images),
-					    .read_file = read_key,
-					    .home = "/home/ada"};
+static const struct image_hint images[] = { { "tiny", 128 * MIB, 64 * MIB },
+					    { "debian", 512 * MIB, 2 * GIB } };
+static const struct spec_context context = { .images = images,
+					     .image_count = ARRAY_COUNT(images),
+					     .read_file = read_key,
+					     .home = "/home/ada" };
 
 static char *load(const struct spec_source *sources, size_t count)
 {
-	struct spec_set set = {0};
-	struct fault_vec faults = {0};
+	struct spec_set set = { 0 };
+	struct fault_vec faults = { 0 };
 	if (spec_load(sources, count, &context, &set, &faults) == 0) {
 		char *text = vm_specs_to_yaml(set.stack, (const struct vm_spec *const *)set.vms,
 					      set.count);
@@ -77,13 +77,13 @@ static char *load_text(const char *text, size_t len)
 	/* A block of exactly that size, so that a read beyond it is seen. */
 	auto_free char *exact = xmalloc(len);
 	memcpy(exact, text, len);
-	struct spec_source source = {"vms.yaml", exact, len, "/srv/specs"};
+	struct spec_source source = { "vms.yaml", exact, len, "/srv/specs" };
 	return load(&source, 1);
 }
 
 static void compare(const char *path, const char *got)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_buf struct buf want = BUF_INIT;
 	if (getenv("UPDATE")) {
 		assert_int_equal(fs_write(AT_FDCWD, path, got, strlen(got), 0644, &err), 0);
@@ -104,7 +104,7 @@ static size_t check_folder(const char *folder, bool good)
 		const char *dot = strrchr(entry->d_name, '.');
 		if (!dot || strcmp(dot, ".yaml") != 0)
 			continue;
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_buf struct buf text = BUF_INIT;
 		auto_free char *path = xasprintf("%s/%s", folder, entry->d_name);
 		auto_free char *expected =
@@ -137,7 +137,7 @@ static void output_is_input(void **state)
 	(void)state;
 	auto_dir DIR *dir = opendir("tests/spec/good");
 	for (struct dirent *entry; (entry = readdir(dir));) {
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_buf struct buf text = BUF_INIT;
 		auto_free char *path = xasprintf("tests/spec/good/%s", entry->d_name);
 		if (!strstr(entry->d_name, ".expected"))
@@ -152,7 +152,7 @@ static void output_is_input(void **state)
 static void secrets_stay_out(void **state)
 {
 	(void)state;
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_buf struct buf text = BUF_INIT;
 	assert_int_equal(fs_read(AT_FDCWD, "tests/spec/bad/ssh-keys.yaml", 1 << 20, &text, &err),
 			 0);
@@ -202,9 +202,9 @@ static void large_files(void **state)
 static void pathological_files(void **state)
 {
 	(void)state;
-	static const char *const parts[] = {"[",   "{",	   "- ",   "? ",   "{a: ", "&a ",    "*a ",
-					    "!x ", "\"\\", "'",	   "|\n",  "a: ",  "<<: ",   ": ",
-					    "%",   "\r",   "[a, ", "- - ", "#",	   "\n- a: "};
+	static const char *const parts[] = { "[",   "{",    "- ",   "? ",   "{a: ", "&a ",    "*a ",
+					     "!x ", "\"\\", "'",    "|\n",  "a: ",  "<<: ",   ": ",
+					     "%",   "\r",   "[a, ", "- - ", "#",    "\n- a: " };
 	for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
 		auto_buf struct buf text = BUF_INIT;
 		repeat(&text, parts[i], (1u << 20) / strlen(parts[i]));
@@ -216,7 +216,7 @@ static void several_sources(void **state)
 {
 	(void)state;
 	const struct spec_source sources[] = {
-#define SOURCE(name, text) {name, text, sizeof(text) - 1, NULL}
+#define SOURCE(name, text) { name, text, sizeof(text) - 1, NULL }
 		SOURCE("b.yaml", "version: 1\nstack: one\nvms:\n  web: {ports: ['80:80']}\n"),
 		SOURCE("a.yaml", "version: 1\nstack: two\nvms:\n  web:\n  db: {ports: ['80:1']}\n"),
 		SOURCE("c.yaml", "version: 1\nvms: {x: {ssh_keys: [./a.pub]}}\n"),
@@ -241,8 +241,8 @@ static void too_many_vms(void **state)
 	buf_add(&b, "version: 1\nvms:\n  one-more:\n");
 	for (unsigned i = 0; i < 10000; i++)
 		buf_addf(&a, "  vm-%u:\n", i);
-	const struct spec_source sources[] = {{"a.yaml", a.data, a.len, NULL},
-					      {"b.yaml", b.data, b.len, NULL}};
+	const struct spec_source sources[] = { { "a.yaml", a.data, a.len, NULL },
+					       { "b.yaml", b.data, b.len, NULL } };
 	auto_free char *got = load(sources, 2);
 	assert_string_equal(got, "a.yaml: vms: 10001 VMs, a stack may have 10000\n");
 }
@@ -251,10 +251,10 @@ static void too_many_vms(void **state)
 static void examples_are_valid(void **state)
 {
 	(void)state;
-	static const char *const names[] = {"vms.yaml", "ports-and-files.yaml", "fleet/00-web.yaml",
-					    "fleet/10-db.yaml"};
+	static const char *const names[] = { "vms.yaml", "ports-and-files.yaml",
+					     "fleet/00-web.yaml", "fleet/10-db.yaml" };
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_buf struct buf text = BUF_INIT;
 		auto_free char *path = xasprintf("examples/%s", names[i]);
 		if (fs_read(AT_FDCWD, path, SPEC_FILE_MAX, &text, &err) < 0)

@@ -11,18 +11,18 @@
 
 #include <cmocka.h>
 
-static const struct image_hint images[] = {{"tiny", 128 * MIB, 64 * MIB},
-					   {"debian", 512 * MIB, 10 * GIB}};
-static const struct spec_context context = {.images = images,
-					    .image_count = ARRAY_COUNT(images),
-					    .home = "/home/ada",
-					    .directory = "/srv"};
+static const struct image_hint images[] = { { "tiny", 128 * MIB, 64 * MIB },
+					    { "debian", 512 * MIB, 10 * GIB } };
+static const struct spec_context context = { .images = images,
+					     .image_count = ARRAY_COUNT(images),
+					     .home = "/home/ada",
+					     .directory = "/srv" };
 
 static struct spec_set load(const char *text)
 {
-	struct spec_source source = {"vms.yaml", text, strlen(text), "/srv"};
-	struct spec_set set = {0};
-	struct fault_vec faults = {0};
+	struct spec_source source = { "vms.yaml", text, strlen(text), "/srv" };
+	struct spec_set set = { 0 };
+	struct fault_vec faults = { 0 };
 	if (spec_load(&source, 1, &context, &set, &faults) < 0) {
 		auto_free char *first = fault_format(&faults.at[0]);
 		faults_clear(&faults);
@@ -136,7 +136,7 @@ static enum change_class class_of(const char *have, const char *want,
 {
 	auto_ptr(vm_spec) a = vm(have);
 	auto_ptr(vm_spec) b = vm(want);
-	struct field_change_vec changes = {0};
+	struct field_change_vec changes = { 0 };
 	enum change_class class = vm_spec_diff(a, b, can, &changes);
 	assert_int_equal(class, vm_spec_diff(a, b, can, NULL));
 	assert_int_equal(vm_spec_equal(a, b), changes.count == 0);
@@ -158,32 +158,32 @@ static void changes_have_classes(void **state)
 		const char *have, *want, *text;
 		enum change_class with_nothing, with_all;
 	} cases[] = {
-		{"", "", NULL, CLASS_NONE, CLASS_NONE},
-		{"vcpus: 1", "vcpus: 2", "vcpus 1 -> 2", CLASS_RESTART, CLASS_LIVE},
-		{"", "memory: 256Mi", "memory 128Mi -> 256Mi", CLASS_RESTART, CLASS_RESTART},
-		{"", "image: other, memory: 128Mi", "image tiny -> other", CLASS_REIMAGE,
-		 CLASS_REIMAGE},
-		{"", "system_disk: 9Gi", "system_disk 8Gi -> 9Gi", CLASS_RESTART, CLASS_LIVE},
-		{"", "system_disk: 7Gi", "system_disk 8Gi -> 7Gi", CLASS_REIMAGE, CLASS_REIMAGE},
-		{"", "work_disk: 9Gi", "work_disk 8Gi -> 9Gi", CLASS_RESTART, CLASS_LIVE},
-		{"", "work_disk: 7Gi", "work_disk 8Gi -> 7Gi", CLASS_DATA_LOSS, CLASS_DATA_LOSS},
-		{"", "work_disk: 0", "work_disk 8Gi -> none", CLASS_DATA_LOSS, CLASS_DATA_LOSS},
-		{"work_disk: 0", "", "work_disk none -> 8Gi", CLASS_RESTART, CLASS_RESTART},
-		{"", "nat: true", "nat false -> true", CLASS_RESTART, CLASS_LIVE},
-		{"", "state: stopped", "state running -> stopped", CLASS_STOP, CLASS_STOP},
-		{"state: stopped", "", "state stopped -> running", CLASS_START, CLASS_START},
-		{"ports: ['8080:80']", "", "ports [8080:80/tcp] -> none", CLASS_RESTART,
-		 CLASS_LIVE},
-		{"ports: ['1:1', '2:2']", "ports: ['2:2', '1:1']", NULL, CLASS_NONE, CLASS_NONE},
-		{"", "kernel_args: x", "kernel_args none -> x", CLASS_RESTART, CLASS_RESTART},
-		{"", "labels: {a: b}", "labels none -> [a=b]", CLASS_LIVE, CLASS_LIVE},
-		{"", "ttl: 1d", "ttl none -> 1d", CLASS_LIVE, CLASS_LIVE},
-		{"", "ready: none", "ready ssh within 2m -> none within 2m", CLASS_LIVE,
-		 CLASS_LIVE},
-		{"", "hypervisor: qemu", "hypervisor auto -> qemu", CLASS_RESTART, CLASS_RESTART},
-		{"", "protect: true, vcpus: 1", NULL, CLASS_RESTART, CLASS_LIVE},
+		{ "", "", NULL, CLASS_NONE, CLASS_NONE },
+		{ "vcpus: 1", "vcpus: 2", "vcpus 1 -> 2", CLASS_RESTART, CLASS_LIVE },
+		{ "", "memory: 256Mi", "memory 128Mi -> 256Mi", CLASS_RESTART, CLASS_RESTART },
+		{ "", "image: other, memory: 128Mi", "image tiny -> other", CLASS_REIMAGE,
+		  CLASS_REIMAGE },
+		{ "", "system_disk: 9Gi", "system_disk 8Gi -> 9Gi", CLASS_RESTART, CLASS_LIVE },
+		{ "", "system_disk: 7Gi", "system_disk 8Gi -> 7Gi", CLASS_REIMAGE, CLASS_REIMAGE },
+		{ "", "work_disk: 9Gi", "work_disk 8Gi -> 9Gi", CLASS_RESTART, CLASS_LIVE },
+		{ "", "work_disk: 7Gi", "work_disk 8Gi -> 7Gi", CLASS_DATA_LOSS, CLASS_DATA_LOSS },
+		{ "", "work_disk: 0", "work_disk 8Gi -> none", CLASS_DATA_LOSS, CLASS_DATA_LOSS },
+		{ "work_disk: 0", "", "work_disk none -> 8Gi", CLASS_RESTART, CLASS_RESTART },
+		{ "", "nat: true", "nat false -> true", CLASS_RESTART, CLASS_LIVE },
+		{ "", "state: stopped", "state running -> stopped", CLASS_STOP, CLASS_STOP },
+		{ "state: stopped", "", "state stopped -> running", CLASS_START, CLASS_START },
+		{ "ports: ['8080:80']", "", "ports [8080:80/tcp] -> none", CLASS_RESTART,
+		  CLASS_LIVE },
+		{ "ports: ['1:1', '2:2']", "ports: ['2:2', '1:1']", NULL, CLASS_NONE, CLASS_NONE },
+		{ "", "kernel_args: x", "kernel_args none -> x", CLASS_RESTART, CLASS_RESTART },
+		{ "", "labels: {a: b}", "labels none -> [a=b]", CLASS_LIVE, CLASS_LIVE },
+		{ "", "ttl: 1d", "ttl none -> 1d", CLASS_LIVE, CLASS_LIVE },
+		{ "", "ready: none", "ready ssh within 2m -> none within 2m", CLASS_LIVE,
+		  CLASS_LIVE },
+		{ "", "hypervisor: qemu", "hypervisor auto -> qemu", CLASS_RESTART, CLASS_RESTART },
+		{ "", "protect: true, vcpus: 1", NULL, CLASS_RESTART, CLASS_LIVE },
 	};
-	const struct capabilities nothing = {0}, all = {true, true, true, true, true};
+	const struct capabilities nothing = { 0 }, all = { true, true, true, true, true };
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		assert_int_equal(class_of(cases[i].have, cases[i].want, &nothing, cases[i].text),
 				 cases[i].with_nothing);
@@ -199,8 +199,8 @@ static void shown_values_are_cut(void **state)
 	auto_ptr(vm_spec) a = vm("");
 	auto_free char *fields = xasprintf("kernel_args: '%0*d\xc3\xa4\xc3\xa4\xc3\xa4'", 196, 0);
 	auto_ptr(vm_spec) b = vm(fields);
-	struct field_change_vec changes = {0};
-	vm_spec_diff(a, b, &(struct capabilities){0}, &changes);
+	struct field_change_vec changes = { 0 };
+	vm_spec_diff(a, b, &(struct capabilities){ 0 }, &changes);
 	assert_true(strlen(changes.at[0].to) <= 200);
 	assert_string_equal(changes.at[0].to + 190, "000000...");
 	field_changes_free(&changes);
@@ -219,9 +219,9 @@ static const char rich[] =
 static void json_there_and_back(void **state)
 {
 	(void)state;
-	const char *const bodies[] = {"", rich};
+	const char *const bodies[] = { "", rich };
 	for (size_t i = 0; i < ARRAY_COUNT(bodies); i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_ptr(vm_spec) spec = vm(bodies[i]);
 		auto_json cJSON *brief = vm_spec_to_json(spec);
 		auto_json cJSON *full = vm_spec_to_json_full(spec);
@@ -244,25 +244,26 @@ static void json_is_read_strictly(void **state)
 	static const struct {
 		const char *json, *text;
 	} cases[] = {
-		{"{}", "name: is missing or not the name of a VM"},
-		{"[]", "a VM must be a JSON object"},
-		{"{\"name\":7}", "name: is missing or not the name of a VM"},
-		{"{\"name\":\"a\",\"memroy\":1}", "memroy: unknown field, did you mean 'memory'?"},
-		{"{\"name\":\"a\",\"vcpus\":\"2\"}",
-		 "vcpus: must be a whole number, written without quotes"},
-		{"{\"name\":\"a\",\"vcpus\":2.5}", "vcpus: '2.5' is not a whole number"},
-		{"{\"name\":\"a\",\"nat\":null}", "nat: has no value, must be true or false"},
-		{"{\"name\":\"a\",\"nat\":true,\"nat\":true}", "nat: duplicate key"},
-		{"{\"name\":\"a\",\"ssh_keys\":[\"/etc/shadow\"]}",
-		 "ssh_keys[0]: neither a public key nor a path (which begins with /, ./ or ~/, or "
-		 "ends in .pub)"},
-		{"{\"name\":\"a\",\"files\":[{\"source\":\"x\",\"path\":\"/x\"}]}",
-		 "files[0].source: must be an absolute path here"},
-		{"{\"name\":\"a\",\"image\":\"a\xff\"}",
-		 "image: must be one line of text without control characters"},
+		{ "{}", "name: is missing or not the name of a VM" },
+		{ "[]", "a VM must be a JSON object" },
+		{ "{\"name\":7}", "name: is missing or not the name of a VM" },
+		{ "{\"name\":\"a\",\"memroy\":1}",
+		  "memroy: unknown field, did you mean 'memory'?" },
+		{ "{\"name\":\"a\",\"vcpus\":\"2\"}",
+		  "vcpus: must be a whole number, written without quotes" },
+		{ "{\"name\":\"a\",\"vcpus\":2.5}", "vcpus: '2.5' is not a whole number" },
+		{ "{\"name\":\"a\",\"nat\":null}", "nat: has no value, must be true or false" },
+		{ "{\"name\":\"a\",\"nat\":true,\"nat\":true}", "nat: duplicate key" },
+		{ "{\"name\":\"a\",\"ssh_keys\":[\"/etc/shadow\"]}",
+		  "ssh_keys[0]: neither a public key nor a path (which begins with /, ./ or ~/, or "
+		  "ends in .pub)" },
+		{ "{\"name\":\"a\",\"files\":[{\"source\":\"x\",\"path\":\"/x\"}]}",
+		  "files[0].source: must be an absolute path here" },
+		{ "{\"name\":\"a\",\"image\":\"a\xff\"}",
+		  "image: must be one line of text without control characters" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_json cJSON *json = json_parse(cases[i].json, strlen(cases[i].json), &err);
 		assert_non_null(json);
 		assert_null(vm_spec_from_json(json, &err));
@@ -277,7 +278,7 @@ static void yaml_there_and_back(void **state)
 	auto_ptr(vm_spec) spec = vm(rich);
 	auto_ptr(vm_spec) other = vm("");
 	memcpy(other->name, "null", 5);
-	const struct vm_spec *specs[] = {spec, other};
+	const struct vm_spec *specs[] = { spec, other };
 	auto_free char *text = vm_specs_to_yaml("demo", specs, 2);
 	struct spec_set set = load(text);
 	assert_string_equal(set.stack, "demo");
@@ -299,8 +300,8 @@ static void summary_says_the_size(void **state)
 static struct vm_spec *with(const struct vm_spec *base, const char *a, const char *b,
 			    struct error *err)
 {
-	const char *texts[] = {a, b};
-	*err = (struct error){0};
+	const char *texts[] = { a, b };
+	*err = (struct error){ 0 };
 	return vm_spec_with(base, "web", texts, b ? 2 : 1, &context, err);
 }
 
@@ -335,26 +336,26 @@ static void bad_assignments(void **state)
 	static const struct {
 		const char *a, *b, *text;
 	} cases[] = {
-		{"vcpus", NULL, "'vcpus' is not of the form KEY=VALUE"},
-		{"cpus=3", NULL, "cpus: unknown field, did you mean 'vcpus'?"},
-		{"vcpus=1", "vcpus=2", "vcpus: given twice"},
-		{"vcpus=", NULL, "vcpus: has no value, must be a whole number"},
-		{"memory=64Mi", NULL,
-		 "memory: 64Mi is less than the 128Mi that image 'tiny' needs"},
-		{"image=debian", "memory=128Mi",
-		 "memory: 128Mi is less than the 512Mi that image 'debian' needs"},
-		{"ports=1:1", "ports=0.0.0.0:1:2", "ports[1]: port 1/tcp is already taken"},
-		{"labels=a=1", "labels=a=2", "labels: given twice"},
-		{"labels=a", NULL,
-		 "labels.a: has no value, must be a string (\"\" for the empty one)"},
-		{"ports={", NULL, "not valid YAML: did not find expected node content"},
+		{ "vcpus", NULL, "'vcpus' is not of the form KEY=VALUE" },
+		{ "cpus=3", NULL, "cpus: unknown field, did you mean 'vcpus'?" },
+		{ "vcpus=1", "vcpus=2", "vcpus: given twice" },
+		{ "vcpus=", NULL, "vcpus: has no value, must be a whole number" },
+		{ "memory=64Mi", NULL,
+		  "memory: 64Mi is less than the 128Mi that image 'tiny' needs" },
+		{ "image=debian", "memory=128Mi",
+		  "memory: 128Mi is less than the 512Mi that image 'debian' needs" },
+		{ "ports=1:1", "ports=0.0.0.0:1:2", "ports[1]: port 1/tcp is already taken" },
+		{ "labels=a=1", "labels=a=2", "labels: given twice" },
+		{ "labels=a", NULL,
+		  "labels.a: has no value, must be a string (\"\" for the empty one)" },
+		{ "ports={", NULL, "not valid YAML: did not find expected node content" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		struct error err;
 		assert_null(with(NULL, cases[i].a, cases[i].b, &err));
 		assert_string_equal(err.text, cases[i].text);
 	}
-	struct error err = {0};
+	struct error err = { 0 };
 	assert_null(vm_spec_with(NULL, "Web", NULL, 0, &context, &err));
 	assert_non_null(strstr(err.text, "name: 'Web' is not a name"));
 }
@@ -365,8 +366,8 @@ static void ports_of_joined_sets(void **state)
 	auto_ptr(vm_spec) a = vm("ports: ['80:80', '53:53/udp']");
 	auto_ptr(vm_spec) b = vm("ports: ['0.0.0.0:80:1', '127.0.0.2:53:53/udp']");
 	memcpy(b->name, "db", 3);
-	const struct vm_spec *both[] = {a, b};
-	struct fault_vec faults = {0};
+	const struct vm_spec *both[] = { a, b };
+	struct fault_vec faults = { 0 };
 	assert_int_equal(spec_ports_check(both, 2, &faults), 1);
 	auto_free char *text = fault_format(&faults.at[0]);
 	assert_string_equal(text, "vms.yaml:2:7: vms.db.ports: port 80/tcp is already taken by "

@@ -39,7 +39,7 @@ static void a_directory_that_never_was_can_come(void **state)
 	struct error err;
 	assert_int_equal(rmdir(fix.path), 0);
 	source_dir_free(fix.dir);
-	struct spec_context context = {0};
+	struct spec_context context = { 0 };
 	snprintf(fix.path, sizeof(fix.path), "%s/one/two", fix.root);
 	fix.dir = source_dir_new(fix.path, &context, &err);
 	EXPECT_INCOMPLETE("", "No such file");
@@ -99,7 +99,8 @@ static void only_an_explicit_none_is_none(void **state)
 	EXPECT("db:1");
 	static const char *const nothings[] = {
 		"",	 "\n\n", "# only a comment\n", "version: 1\n", "version: 1\nvms:\n",
-		"---\n", "{}\n"};
+		"---\n", "{}\n"
+	};
 	for (size_t i = 0; i < ARRAY_COUNT(nothings); i++) {
 		put("a.yaml", nothings[i]);
 		EXPECT_INCOMPLETE("db:1", "a.yaml");
@@ -283,7 +284,7 @@ static void only_absolute_paths_are_taken(void **state)
 {
 	(void)state;
 	struct error err;
-	struct spec_context context = {0};
+	struct spec_context context = { 0 };
 	assert_null(source_dir_new("vms", &context, &err));
 	assert_int_equal(err.code, ERROR_INVALID);
 }

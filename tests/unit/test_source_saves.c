@@ -11,27 +11,27 @@ static void move(const char *from, const char *to)
 static void names_that_count(void **state)
 {
 	(void)state;
-	static const char *const yes[] = {"a.yaml", "a.yml", "web-1.prod.yaml", "a b.yaml",
-					  "4913.yml"};
-	static const char *const no[] = {"",
-					 ".yaml",
-					 ".a.yaml",
-					 "a.yaml~",
-					 "#a.yaml#",
-					 ".#a.yaml",
-					 "~a.yaml",
-					 "a.yaml.swp",
-					 ".a.yaml.swp",
-					 "4913",
-					 "a.json",
-					 ".a.yaml.Xy12Zq",
-					 "a.yaml.tmp123",
-					 "yaml",
-					 "..data",
-					 "a.YAML",
-					 "#a.yaml",
-					 ".yml",
-					 "a.yaml___jb_tmp___"};
+	static const char *const yes[] = { "a.yaml", "a.yml", "web-1.prod.yaml", "a b.yaml",
+					   "4913.yml" };
+	static const char *const no[] = { "",
+					  ".yaml",
+					  ".a.yaml",
+					  "a.yaml~",
+					  "#a.yaml#",
+					  ".#a.yaml",
+					  "~a.yaml",
+					  "a.yaml.swp",
+					  ".a.yaml.swp",
+					  "4913",
+					  "a.json",
+					  ".a.yaml.Xy12Zq",
+					  "a.yaml.tmp123",
+					  "yaml",
+					  "..data",
+					  "a.YAML",
+					  "#a.yaml",
+					  ".yml",
+					  "a.yaml___jb_tmp___" };
 	for (size_t i = 0; i < ARRAY_COUNT(yes); i++)
 		assert_true(source_name_counts(yes[i]));
 	for (size_t i = 0; i < ARRAY_COUNT(no); i++)
@@ -44,8 +44,8 @@ static void names_that_do_not_count_cost_no_scan(void **state)
 	put("a.yaml", vms("db:1"));
 	EXPECT("db:1");
 	events_say_scan();
-	static const char *const ignored[] = {"4913",  ".a.yaml.swp",	 "a.yaml~",   "#a.yaml#",
-					      "x.log", ".a.yaml.Xy12Zq", "..data_tmp"};
+	static const char *const ignored[] = { "4913",	".a.yaml.swp",	  "a.yaml~",   "#a.yaml#",
+					       "x.log", ".a.yaml.Xy12Zq", "..data_tmp" };
 	for (size_t i = 0; i < ARRAY_COUNT(ignored); i++) {
 		put(ignored[i], "rubbish");
 		put(ignored[i], "more rubbish");
@@ -277,7 +277,7 @@ static void a_directory_behind_symlinks_is_switched(void **state)
 {
 	(void)state;
 	struct error err;
-	struct spec_context context = {0};
+	struct spec_context context = { 0 };
 	put("a.yaml", vms("db:1"));
 	assert_int_equal(mkdir(in_root("next"), 0755), 0);
 	assert_int_equal(mkdir(in_root("next/deep"), 0755), 0);
