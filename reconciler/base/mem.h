@@ -19,8 +19,8 @@ char *xasprintf(const char *fmt, ...)
 
 /* A broken invariant of ours: say where, abort. Never for bad input. */
 #define BUG(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
-_Noreturn void bug_at(const char *file, int line, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+void bug_at(const char *file, int line, const char *fmt, ...)
+	__attribute__((noreturn, format(printf, 3, 4)));
 
 /* Copies text into a fixed array; false when it did not fit (then nothing is copied but ""). */
 _Bool str_copy(char *to, size_t size, const char *text);
