@@ -38,10 +38,12 @@ static void pull_progressed(void *data)
 	pull->op->progress_total = pull->total;
 	pthread_mutex_unlock(&pull->lock);
 	op_stage(pull->d, pull->op, stage, detail);
+	char waiting_for[32 + sizeof(stage)];
+	snprintf(waiting_for, sizeof(waiting_for), "pull %s", stage);
 	for (size_t i = 0; i < pull->d->vm_count; i++) {
 		struct vm *vm = pull->d->vms[i];
 		if (vm->op && !vm->job && !vm->pid && !strcmp(vm->want->image, pull->name))
-			op_stage(pull->d, vm->op, "pull", stage);
+			op_stage(pull->d, vm->op, waiting_for, detail);
 	}
 }
 
