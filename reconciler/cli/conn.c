@@ -15,9 +15,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define CONNECT_MS   2000
-#define START_MS     5000
+#define START_MS     15000
 #define KNOCK_MS     10
 #define OPEN_TRIES   3
 #define LIST_MAX     1000000 /* items of a paged list */
@@ -99,6 +100,25 @@ static int wait_for_socket(struct cli *cli, int runtime_dir, int state_dir, int 
 	}
 }
 
+static int start_one(struct cli *cli, int runtime_dir, int state_dir, struct error *err)
+{
+	auto_free char *program = daemon_program(cli);
+	const char *const argv[] = { program, NULL };
+	const struct proc_detach detach = {
+		.argv = argv, .dirfd = state_dir, .log_name = "bangerd.log", .log_append = true
+	};
+	pid_t pid;
+	auto_close int pidfd = -1;
+	if (cli->verbose)
+		cli_note(cli, "starting %s", program);
+	if (proc_detach(&detach, &pid, &pidfd, err) < 0) {
+		error_wrap(err, "cannot start bangerd");
+		err->code = ERROR_UNAVAILABLE;
+		return -1;
+	}
+	return wait_for_socket(cli, runtime_dir, state_dir, pidfd, err);
+}
+
 static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 {
 	auto_close int lock =
@@ -115,24 +135,15 @@ static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 	if (fstatat(state_dir, "bangerd.log", &log, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    log.st_size > LOG_MAX)
 		renameat(state_dir, "bangerd.log", state_dir, "bangerd.log.1");
-	auto_free char *program = daemon_program(cli);
-	const char *const argv[] = { program, NULL };
-	const struct proc_detach detach = {
-		.argv = argv, .dirfd = state_dir, .log_name = "bangerd.log", .log_append = true
-	};
-	pid_t pid;
-	int pidfd = -1;
-	if (cli->verbose)
-		cli_note(cli, "starting %s", program);
-	if (proc_detach(&detach, &pid, &pidfd, err) < 0) {
-		error_wrap(err, "cannot start bangerd");
-		err->code = ERROR_UNAVAILABLE;
-		return -1;
+	/* One that ends may take a while to let go of its lock: jobs under way, a busy disk. */
+	uint64_t end = clock_monotonic_ms() + START_MS;
+	for (;;) {
+		fd = start_one(cli, runtime_dir, state_dir, err);
+		if (fd >= 0 || !strstr(err->text, "another bangerd works on") ||
+		    clock_monotonic_ms() > end)
+			return fd;
+		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
 	}
-	fd = wait_for_socket(cli, runtime_dir, state_dir, pidfd, err);
-	if (pidfd >= 0)
-		close(pidfd);
-	return fd;
 }
 
 static int connect_daemon(struct cli *cli, bool start, struct error *err)
