@@ -53,6 +53,9 @@ def prepare_images():
                XDG_RUNTIME_DIR=os.path.join(harness.IMAGES, "run"))
     os.makedirs(env["XDG_RUNTIME_DIR"], mode=0o700, exist_ok=True)
     banger = os.path.join(harness.BUILD, "banger")
+    # Only the images are kept: the database may be of another version of the code.
+    for path in glob.glob(os.path.join(env["XDG_STATE_HOME"], "banger", "banger.db*")):
+        os.unlink(path)
     recipes = max(os.path.getmtime(p) for p in glob.glob(os.path.join(harness.ROOT, "scripts/images/*.sh")))
     names = os.path.join(env["XDG_STATE_HOME"], "banger", "images", "names", "tiny")
     fresh = os.path.islink(names) and os.lstat(names).st_mtime > recipes
