@@ -114,6 +114,17 @@ HANDLER(rpc_vm_logs)
 	return 0;
 }
 
+#define SSH_GRACE_MS 15000
+
+/* The agent's word that port 22 listens; a ready guest that has had its time is worth a try without
+ * it, as its agent may be dead or lying. */
+static bool may_answer_ssh(const struct vm *vm)
+{
+	if (vm->feed && agent_feed_state(vm->feed)->ssh)
+		return true;
+	return vm->ready && clock_wall_ms() - vm->started_ms > SSH_GRACE_MS;
+}
+
 HANDLER(rpc_vm_ssh)
 {
 	struct bangerd *d = request->d;
@@ -134,7 +145,7 @@ HANDLER(rpc_vm_ssh)
 	json_add_str(*ret, "identity", d->identity);
 	json_add_str(*ret, "known_hosts", known_hosts);
 	json_add_str(*ret, "alias", alias);
-	json_add_bool(*ret, "ready", vm->feed && agent_feed_state(vm->feed)->ssh);
+	json_add_bool(*ret, "ready", may_answer_ssh(vm));
 	json_add_str(*ret, "state", vm_phase_name(vm));
 	return 0;
 }
