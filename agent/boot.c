@@ -182,6 +182,7 @@ _Noreturn static void fail(struct boot *boot, const char *step, const struct err
 static void start_agent(struct boot *boot)
 {
 	struct error err;
+	agent_reach(&boot->agent, PHASE_INIT);
 	pid_t pid = fork();
 	if (pid < 0) {
 		error_sys(&err, "cannot fork");
@@ -225,6 +226,7 @@ void boot_run(char *name)
 		.blobs = -1,
 	};
 	channel_init(&boot.agent.channel, -1);
+	boot.agent.phases.at_ms[PHASE_KERNEL] = uptime_ms();
 	for (size_t i = 0; i < ARRAY_COUNT(steps); i++) {
 		struct error err = { 0 };
 		if (steps[i].run(&boot, &err) < 0)

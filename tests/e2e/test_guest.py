@@ -1,0 +1,66 @@
+"""What guests say about themselves: stats, ports, health, ping, boot times."""
+
+import os
+import signal
+import time
+
+from harness import PATIENCE, check, equal, free_port, wait_for
+from test_lifecycle import FLAGS, boot_id
+
+
+def asked(home, verb, *names, code=0):
+    return {item["name"]: item for item in home.banger(verb, *names, "-o", "json", code=code).json()}
+
+
+def scenario_guests_tell_how_they_are(home):
+    port = free_port()
+    home.banger("create", "box", *FLAGS, "--port", f"{port}:8080")
+    ping = asked(home, "ping", "box")["box"]["ping"]
+    check(ping["uptime_ms"] > 0 and ping["took_ms"] < 5000, f"ping: {ping}")
+    stats = asked(home, "stats", "box")["box"]["stats"]
+    equal(stats["boot_id"], boot_id(home, "box"), "boot_id")
+    equal(stats["cpus"], 1, "cpus")
+    check(60 << 20 < stats["memory_total"] <= 128 << 20, f"memory: {stats}")
+    check(0 < stats["memory_available"] < stats["memory_total"], f"memory: {stats}")
+    check(400 << 20 < stats["root_size"] <= 512 << 20 and 0 < stats["root_used"] < stats["root_size"], f"root: {stats}")
+    check(32 << 20 < stats["work_size"] <= 64 << 20, f"work disk: {stats}")
+    boot = home.vm("box")["boot"]
+    order = [boot[phase] for phase in ("kernel", "mounted", "network", "init", "ssh")]
+    equal(order, sorted(order), f"boot times {boot}")
+    # Ports: ssh, one that is forwarded, one that only the guest can reach.
+    home.ssh("box", "sh", "-c", "nc -lk -p 8080 -e true & nc -lk -s 127.0.0.1 -p 9090 -e true & sleep 1",)
+    ports = {p["port"]: p for p in asked(home, "ports", "box")["box"]["ports"]["ports"]}
+    vm = home.vm("box")
+    equal((ports[22]["process"], ports[22]["endpoint"]), ("dropbear", f"{vm['address']}:{vm['ssh_port']}"), "ssh")
+    equal((ports[8080]["proto"], ports[8080]["process"], ports[8080]["endpoint"]), ("tcp", "nc", f"127.0.0.1:{port}"),
+          "forwarded")
+    equal((ports[9090]["bind"], ports[9090]["endpoint"]), ("127.0.0.1", None), "of the guest's own")
+    check("dropbear" in home.banger("ports").out, "without names: all that run")
+    # Health: full disk.
+    equal(home.banger("health", "box").out, "box: well\n", "health")
+    home.ssh("box", "sh", "-c", "dd if=/dev/zero of=/root/fill bs=1M 2> /dev/null; true")
+    sick = home.banger("health", "box", code=1).out
+    check("work disk is full" in sick, f"health of a full disk: {sick}")
+    home.ssh("box", "rm", "/root/fill")
+    home.banger("health", "box")
+    # Found again after a reboot and by another daemon.
+    first = boot_id(home, "box")
+    home.banger("ssh", "box", "--", "reboot", code=None)
+    wait_for("another boot", PATIENCE, lambda: home.vm("box")["boot_id"] not in (None, first) and home.vm("box")["ready"])
+    equal(asked(home, "stats", "box")["box"]["stats"]["boot_id"], boot_id(home, "box"), "after a reboot")
+    home.kill_daemon(signal.SIGKILL)
+    wait_for("found again", PATIENCE, lambda: "ping" in asked(home, "ping", "box", code=None)["box"])
+    # Several at once, one of which is not there; a guest that stands still costs its deadline only.
+    result = asked(home, "ping", "box", "nosuch", code=2)
+    check("ping" in result["box"] and result["nosuch"]["error"]["code"] == "not-found", f"several: {result}")
+    os.kill(home.vm("box")["pid"], signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        error = asked(home, "ping", "box", code=5)["box"]["error"]
+        equal(error["code"], "timeout", "a guest that stands still")
+        check(time.monotonic() - began < 10, "within its deadline")
+    finally:
+        os.kill(home.vm("box")["pid"], signal.SIGCONT)
+    home.banger("ping", "box")
+    home.banger("stop", "box")
+    check("start it with banger start box" in home.banger("stats", "box", code=3).err, "of a stopped VM")
