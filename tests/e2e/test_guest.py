@@ -28,7 +28,8 @@ def scenario_guests_tell_how_they_are(home):
     order = [boot[phase] for phase in ("kernel", "mounted", "network", "init", "ssh")]
     equal(order, sorted(order), f"boot times {boot}")
     # Ports: ssh, one that is forwarded, one that only the guest can reach.
-    home.ssh("box", "sh", "-c", "nc -lk -p 8080 -e true & nc -lk -s 127.0.0.1 -p 9090 -e true & sleep 1",)
+    home.ssh("box", "sh", "-c", "(sleep 99 | nc -l -p 8080 > /dev/null 2>&1 &); "
+             "dropbear -p 127.0.0.1:9090 -r /run/host_key; sleep 1")
     ports = {p["port"]: p for p in asked(home, "ports", "box")["box"]["ports"]["ports"]}
     vm = home.vm("box")
     equal((ports[22]["process"], ports[22]["endpoint"]), ("dropbear", f"{vm['address']}:{vm['ssh_port']}"), "ssh")
