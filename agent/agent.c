@@ -1,5 +1,6 @@
 #include "agent/agent.h"
 #include "agent/console.h"
+#include "agent/exec_port.h"
 #include "agent/methods.h"
 #include "agent/modules.h"
 #include "base/fs.h"
@@ -250,6 +251,7 @@ void agent_run(struct agent *agent, int boot_root)
 {
 	int signals = open_signals();
 	settle_process(agent->name);
+	exec_port_start();
 	agent->boot_root = boot_root;
 	agent->watch.next_ms = 1;
 	for (unsigned tries = 0;; tries += tries < PORT_TRIES) {

@@ -40,7 +40,7 @@ static bool parse_line(const char *line, bool udp, struct listener *ret)
 		   "%*[0-9A-Fa-f:] %*[0-9A-Fa-f:] %*[0-9A-Fa-f] %*[0-9] %*[0-9] %20[0-9]",
 		   address, port, state, inode) != 4)
 		return false;
-	*ret = (struct listener){.udp = udp};
+	*ret = (struct listener){ .udp = udp };
 	ret->port = (uint16_t)strtoul(port, NULL, 16);
 	ret->inode = strtoull(inode, NULL, 10);
 	unsigned long wanted = udp ? UDP_UNCONNECTED : TCP_LISTEN;
@@ -122,8 +122,8 @@ void listeners_find_owners(struct listeners *found, const char *proc)
 	for (struct dirent *entry; dir && (entry = readdir(dir)) && looks < LOOKS_MAX;) {
 		if (!isdigit((unsigned char)entry->d_name[0]))
 			continue;
-		auto_close int process = openat(dirfd(dir), entry->d_name,
-						O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		auto_close int process =
+			openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (process >= 0)
 			look_at_process(found, process, (pid_t)strtol(entry->d_name, NULL, 10),
 					&looks);
@@ -135,10 +135,10 @@ int listeners_tell(cJSON *result, struct error *err)
 	static const struct {
 		const char *path;
 		bool udp;
-	} tables[] = {{"/proc/net/tcp", false},
-		      {"/proc/net/tcp6", false},
-		      {"/proc/net/udp", true},
-		      {"/proc/net/udp6", true}};
+	} tables[] = { { "/proc/net/tcp", false },
+		       { "/proc/net/tcp6", false },
+		       { "/proc/net/udp", true },
+		       { "/proc/net/udp6", true } };
 	auto_free struct listeners *found = xcalloc(1, sizeof(*found));
 	(void)err;
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

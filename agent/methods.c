@@ -107,9 +107,9 @@ static enum method_answer method_grow(struct agent *agent, const struct request 
 {
 	(void)result;
 	const char *target = json_str(request->params, "target", "");
-	struct grow grow = {agent->seed->root_serial, "/"};
+	struct grow grow = { agent->seed->root_serial, "/" };
 	if (!strcmp(target, "work") && agent->seed->work_serial)
-		grow = (struct grow){agent->seed->work_serial, agent->seed->work_mount};
+		grow = (struct grow){ agent->seed->work_serial, agent->seed->work_mount };
 	else if (!strcmp(target, "work"))
 		return error_set(err, ERROR_NOT_FOUND, "this VM has no work disk");
 	else if (strcmp(target, "root") != 0)
@@ -124,7 +124,7 @@ static enum method_answer start_look(struct agent *agent, const struct request *
 				     job_fn *look, struct error *err)
 {
 	return jobs_start(&agent->jobs, request->id, look, agent, err) < 0 ? METHOD_FAILED
-									    : METHOD_LATER;
+									   : METHOD_LATER;
 }
 
 static int job_stats(const void *arg, cJSON *result, struct error *err)
@@ -177,22 +177,22 @@ static enum method_answer method_boot(struct agent *agent, const struct request 
 }
 
 const struct method methods[] = {
-	{"hello", method_hello},
-	{"ping", method_ping},
-	{"sync", method_sync},
-	{"poweroff", method_poweroff},
-	{"authorized_keys", method_authorized_keys},
-	{"grow", method_grow},
-	{"stats", method_stats},
-	{"health", method_health},
-	{"ports", method_ports},
-	{"boot", method_boot},
-	{NULL, NULL},
+	{ "hello", method_hello },
+	{ "ping", method_ping },
+	{ "sync", method_sync },
+	{ "poweroff", method_poweroff },
+	{ "authorized_keys", method_authorized_keys },
+	{ "grow", method_grow },
+	{ "stats", method_stats },
+	{ "health", method_health },
+	{ "ports", method_ports },
+	{ "boot", method_boot },
+	{ NULL, NULL },
 };
 
 int request_parse(const char *line, size_t len, struct request *ret, struct error *err)
 {
-	*ret = (struct request){.id = -1};
+	*ret = (struct request){ .id = -1 };
 	auto_json cJSON *json = json_parse(line, len, err);
 	if (!json)
 		return error_wrap(err, "request");
@@ -218,7 +218,7 @@ int request_parse(const char *line, size_t len, struct request *ret, struct erro
 void request_clear(struct request *request)
 {
 	cJSON_Delete(request->json);
-	*request = (struct request){.id = -1};
+	*request = (struct request){ .id = -1 };
 }
 
 static enum method_answer run_method(const struct method *table, struct agent *agent,
@@ -261,8 +261,8 @@ static bool line_counts(const struct channel *channel, const char *line, size_t 
 
 void methods_answer(const struct method *table, struct agent *agent, const char *line, size_t len)
 {
-	struct error err = {0};
-	struct request request = {.id = -1};
+	struct error err = { 0 };
+	struct request request = { .id = -1 };
 	if (!line_counts(&agent->channel, line, len))
 		return;
 	auto_json cJSON *result = cJSON_CreateObject();

@@ -79,7 +79,7 @@ static void add_disk(cJSON *result, const char *name, const char *path)
 
 int vitals_stats(const struct agent *agent, cJSON *result, struct error *err)
 {
-	static const char *const loads[] = {"load_1", "load_5", "load_15"};
+	static const char *const loads[] = { "load_1", "load_5", "load_15" };
 	char boot_id[AGENT_BOOT_ID_SIZE];
 	uint64_t load[3];
 	auto_buf struct buf memory = BUF_INIT;
@@ -150,9 +150,10 @@ static void check_memory(cJSON *problems)
 
 _Noreturn static void exec_systemctl(int out)
 {
-	static const char *const argv[] = {"systemctl", "list-units", "--state=failed", "--plain",
-					   "--no-legend", "--no-pager", NULL};
-	static const char *const env[] = {"HOME=/root", "SYSTEMD_COLORS=0", EXEC_PATH, NULL};
+	static const char *const argv[] = { "systemctl", "list-units",	"--state=failed",
+					    "--plain",	 "--no-legend", "--no-pager",
+					    NULL };
+	static const char *const env[] = { "HOME=/root", "SYSTEMD_COLORS=0", EXEC_PATH, NULL };
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -167,7 +168,7 @@ _Noreturn static void exec_systemctl(int out)
 static bool read_until(int fd, uint64_t deadline, struct buf *text)
 {
 	while (text->len < UNITS_BYTES) {
-		struct pollfd look = {.fd = fd, .events = POLLIN};
+		struct pollfd look = { .fd = fd, .events = POLLIN };
 		uint64_t now = uptime_ms();
 		if (now >= deadline || poll(&look, 1, (int)(deadline - now)) <= 0)
 			return false;

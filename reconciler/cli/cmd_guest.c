@@ -107,8 +107,9 @@ static void add_stats(struct table *table, const cJSON *item, int64_t now)
 
 static void print_stats(struct cli *cli, const cJSON *items)
 {
-	static const char *const titles[] = { "NAME", "CPUS", "LOAD", "MEMORY",
-					      "ROOT", "WORK", "UP" };
+	static const char *const titles[] = {
+		"NAME", "CPUS", "LOAD", "MEMORY", "ROOT", "WORK", "UP"
+	};
 	auto_table struct table table = { 0 };
 	int64_t now = (int64_t)time(NULL) * 1000;
 	for (size_t i = 0; i < ARRAY_COUNT(titles); i++)
@@ -211,8 +212,8 @@ static void print_ports(struct cli *cli, const cJSON *items)
 int cmd_ports(struct cli *cli)
 {
 	struct error err = { 0 };
-	auto_json cJSON *names = cli->args.words.count ? typed_names(cli)
-						       : running_names(cli, &err);
+	auto_json cJSON *names =
+		cli->args.words.count ? typed_names(cli) : running_names(cli, &err);
 	auto_json cJSON *items = names ? ask_all(cli, "vm.ports", names, &err) : NULL;
 	if (!items)
 		return cli_fail(cli, &err);

@@ -71,8 +71,9 @@ static int check_askable(const struct vm *vm, struct error *err)
 				 "vm '%s' is not running (%s), start it with banger start %s",
 				 vm->row.name, vm_phase_name(vm), vm->row.name);
 	if (vm->agent.fd < 0 || !vm->feed)
-		return error_set(err, ERROR_UNAVAILABLE, "vm '%s' is %s, its agent is not connected",
-				 vm->row.name, vm_phase_name(vm));
+		return error_set(err, ERROR_UNAVAILABLE,
+				 "vm '%s' is %s, its agent is not connected", vm->row.name,
+				 vm_phase_name(vm));
 	return 0;
 }
 

@@ -119,7 +119,7 @@ static int explain_end(int vm_dirfd, struct error *err)
 
 static int remove_sockets(int vm_dirfd, struct error *err)
 {
-	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_CONSOLE,
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC, VM_FILE_CONSOLE,
 					     VM_FILE_PID };
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
 		if (fs_unlink(vm_dirfd, names[i], err) < 0)

@@ -45,9 +45,8 @@ static const struct member health_members[] = {
 };
 
 static const struct member port_members[] = {
-	{ "proto", KIND_TEXT, NULL },	{ "bind", KIND_TEXT, NULL },
-	{ "port", KIND_NUMBER, NULL },	{ "pid", KIND_NUMBER, NULL },
-	{ "process", KIND_TEXT, NULL }, { 0 },
+	{ "proto", KIND_TEXT, NULL }, { "bind", KIND_TEXT, NULL },    { "port", KIND_NUMBER, NULL },
+	{ "pid", KIND_NUMBER, NULL }, { "process", KIND_TEXT, NULL }, { 0 },
 };
 
 static const struct member ports_members[] = {

@@ -27,9 +27,9 @@ const char *const agent_phase_names[AGENT_PHASES] = { "kernel", "mounted", "netw
 struct agent_feed {
 	struct agent_lines lines;
 	struct agent_state state;
-	unsigned count; /* lines so far */
-	size_t bytes;	/* so far */
-	bool greeted;	/* hello was answered */
+	unsigned count;		       /* lines so far */
+	size_t bytes;		       /* so far */
+	bool greeted;		       /* hello was answered */
 	int64_t asked[AGENT_ASKS_MAX]; /* ids that wait for a reply; 0: free */
 	int64_t last_id;
 	cJSON *reply; /* of AGENT_REPLY, until it is taken */
@@ -111,8 +111,7 @@ static enum agent_event on_hello(struct agent_feed *feed, const cJSON *result)
 	note_boot(state, boot_id);
 	str_copy(state->phase, sizeof(state->phase), phase);
 	for (size_t i = 0; i < AGENT_PHASES; i++)
-		state->phase_ms[i] =
-			milliseconds(json_get(result, "phases"), agent_phase_names[i]);
+		state->phase_ms[i] = milliseconds(json_get(result, "phases"), agent_phase_names[i]);
 	state->ready = json_bool(result, "ready", false);
 	state->ssh = milliseconds(json_get(result, "phases"), "ssh") != 0;
 	state->ready_ms = state->ready ? milliseconds(json_get(result, "phases"), "ready") : 0;

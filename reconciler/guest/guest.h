@@ -49,15 +49,22 @@ struct agent_state {
 	char boot_id[40];
 	char phase[16]; /* mounted network ssh ready */
 	bool ready;
-	bool ssh;	   /* its port 22 listens */
-	char failed[256];  /* the agent's last words, "" none */
-	uint64_t ready_ms; /* since the guest's boot, 0 not yet */
+	bool ssh;			 /* its port 22 listens */
+	char failed[256];		 /* the agent's last words, "" none */
+	uint64_t ready_ms;		 /* since the guest's boot, 0 not yet */
 	uint64_t phase_ms[AGENT_PHASES]; /* the same for each of agent_phase_names */
 };
 
 /* The loop's end: bytes in, at most one change at a time out. */
 struct agent_feed;
-enum agent_event { AGENT_NOTHING, AGENT_CHANGED, AGENT_READY, AGENT_FAILED, AGENT_REPLY, AGENT_BROKEN };
+enum agent_event {
+	AGENT_NOTHING,
+	AGENT_CHANGED,
+	AGENT_READY,
+	AGENT_FAILED,
+	AGENT_REPLY,
+	AGENT_BROKEN
+};
 struct agent_feed *agent_feed_new(void);
 void agent_feed_free(struct agent_feed *feed);
 /* The bytes to send first on a new connection (hello). */
@@ -87,6 +94,21 @@ cJSON *agent_answer_clean(const char *method, const cJSON *result);
  * a time: the loop's connection must be closed first. */
 int agent_call(int vm_dirfd, const char *method, const cJSON *params, uint64_t timeout_ms,
 	       cJSON **ret, struct error *err);
+
+/* --- commands without SSH, over VM_FILE_EXEC --- */
+struct guest_exec {
+	const char *const *argv; /* ends with NULL */
+	const char *input;	 /* all of its standard input; may be NULL */
+	size_t input_len;
+	/* What it writes, as it comes; the caller bounds it. */
+	void (*on_output)(void *arg, bool is_error, const char *data, size_t len);
+	void *arg;
+};
+/* Runs one command as root; its exit status, or 128 and the signal. One at a time: whoever comes
+ * second waits in QEMU's queue until the first has gone (TIMEOUT). At the deadline it is killed.
+ * UNAVAILABLE: no such port, or the connection ended. */
+int guest_exec(int vm_dirfd, const struct guest_exec *exec, uint64_t timeout_ms, int *ret_status,
+	       struct error *err);
 
 /* --- SSH (libssh), host key pinned to vms/<id>/host_key.pub --- */
 struct ssh_target {

@@ -22,7 +22,8 @@ masked='apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all
 	systemd-hwdb-update.service systemd-journal-catalog-update.service
 	systemd-journal-flush.service systemd-machine-id-commit.service systemd-boot-update.service
 	systemd-boot-system-token.service systemd-update-done.service systemd-sysusers.service
-	systemd-repart.service systemd-growfs-root.service systemd-fsck-root.service ldconfig.service
+	systemd-random-seed.service systemd-remount-fs.service systemd-modules-load.service
+	systemd-tmpfiles-setup-dev.service systemd-repart.service systemd-growfs-root.service systemd-fsck-root.service ldconfig.service
 	proc-sys-fs-binfmt_misc.automount dev-hugepages.mount dev-mqueue.mount
 	sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount
 	sys-fs-fuse-connections.mount modprobe@.service rescue-ssh.target
@@ -112,6 +113,24 @@ configure() {
 	mkdir -p "$root/etc/systemd/network"
 	ln -sf /dev/null "$root/etc/systemd/network/99-default.link"
 	write_file 644 etc/fstab < /dev/null
+	# As the distribution's, but nothing waits for it: the nodes of all devices are there.
+	write_file 644 etc/systemd/system/systemd-udev-trigger.service <<-'END'
+		[Unit]
+		Description=Coldplug All udev Devices
+		DefaultDependencies=no
+		Wants=systemd-udevd.service
+		After=systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-udevd.service
+		ConditionPathIsReadWrite=/sys
+		[Service]
+		Type=oneshot
+		RemainAfterExit=yes
+		ExecStart=-udevadm trigger --type=all --action=add
+	END
+	write_file 644 etc/systemd/system.conf.d/banger.conf <<-'END'
+		# Less than the agent waits before it powers off by itself.
+		[Manager]
+		DefaultTimeoutStopSec=20s
+	END
 	write_file 644 etc/systemd/journald.conf.d/banger.conf <<-'END'
 		[Journal]
 		Storage=volatile

@@ -49,7 +49,7 @@ static void feed_channel(const uint8_t *data, size_t size)
 static void read_tables(char *text)
 {
 	uint64_t load[3];
-	struct listeners found = {0};
+	struct listeners found = { 0 };
 	auto_json cJSON *units = cJSON_CreateArray();
 	listeners_add(&found, text, false);
 	listeners_add(&found, text, true);
@@ -62,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	auto_free char *text = xstrndup((const char *)data, size);
 	read_tables(text);
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_ptr(seed) seed = seed_parse((const char *)data, size, &err);
 	feed_channel(data, size);
 	return 0;

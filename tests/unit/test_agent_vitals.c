@@ -53,7 +53,7 @@ static void failed_units_are_the_first_words(void **state)
 static void listening_sockets_are_found_and_others_are_not(void **state)
 {
 	(void)state;
-	struct listeners found = {0};
+	struct listeners found = { 0 };
 	listeners_add(&found,
 		      HEAD "   0: 0100007F:0016 00000000:0000 0A" TAIL "100 1 0\n"
 			   "   1: 00000000:1F90 00000000:0000 0A" TAIL "101 1 0\n"
@@ -79,7 +79,7 @@ static void listening_sockets_are_found_and_others_are_not(void **state)
 static void a_table_of_any_length_stays_bounded(void **state)
 {
 	(void)state;
-	struct listeners found = {0};
+	struct listeners found = { 0 };
 	auto_buf struct buf text = BUF_INIT;
 	for (unsigned i = 1; i < 1000; i++)
 		buf_addf(&text, "   %u: 00000000:%04X 00000000:0000 0A" TAIL "%u 1 0\n", i, i, i);
@@ -112,7 +112,7 @@ static void the_owner_is_who_holds_the_socket(void **state)
 	assert_int_equal(symlink("socket:[100]", link), 0);
 	assert_int_equal(symlink("/dev/null", other), 0);
 	make(comm, "dropbear\n");
-	struct listeners found = {0};
+	struct listeners found = { 0 };
 	listeners_add(&found, "   0: 00000000:0016 00000000:0000 0A" TAIL "100 1 0\n", false);
 	listeners_add(&found, "   0: 00000000:0017 00000000:0000 0A" TAIL "200 1 0\n", false);
 	listeners_find_owners(&found, top);
@@ -126,11 +126,13 @@ static void the_owner_is_who_holds_the_socket(void **state)
 static void the_answers_have_their_members(void **state)
 {
 	(void)state;
-	static const char *const numbers[] = {"uptime_ms", "cpus",   "memory_total", "load_1",
-					      "root_size", "root_used", "work_size",	 "work_used"};
+	static const char *const numbers[] = {
+		"uptime_ms", "cpus",	  "memory_total", "load_1",
+		"root_size", "root_used", "work_size",	  "work_used"
+	};
 	struct error err;
-	struct seed seed = {.work_mount = (char[]){"/tmp"}};
-	struct agent agent = {.seed = &seed};
+	struct seed seed = { .work_mount = (char[]){ "/tmp" } };
+	struct agent agent = { .seed = &seed };
 	auto_json cJSON *stats = cJSON_CreateObject();
 	auto_json cJSON *health = cJSON_CreateObject();
 	auto_json cJSON *ports = cJSON_CreateObject();
