@@ -14,8 +14,8 @@
 
 #define WAITING_MAX   65536u /* bytes in either direction before reading stops */
 #define LOOK_AGAIN_MS 5000
-#define PORT_STEP_MS  20
-#define PORT_TRIES    250
+#define PORT_STEP_MS  100
+#define PORT_TRIES    600
 
 void exec_session_init(struct exec_session *session, int port)
 {
@@ -303,16 +303,21 @@ void exec_session_turn(struct exec_session *session, int also, int timeout_ms)
 	struct pollfd fds[5];
 	size_t count = poll_list(session, also, fds);
 	poll(fds, count, timeout_ms);
+	/* Before looking at what they are about, so that none is missed. */
+	struct signalfd_siginfo info;
+	while (also >= 0 && read(also, &info, sizeof(info)) > 0)
+		;
 	/* While the host is away the port is always "ready": it is looked at, not polled. */
 	struct pollfd look = { .fd = session->port, .events = POLLIN };
 	poll(&look, 1, 0);
 	bool gone = look.revents & (POLLHUP | POLLERR | POLLNVAL);
 	if (gone) {
 		char chunk[4096];
+		/* What it has left is no command any more. Only now: later it is the next one's. */
+		while (session->connected && read(session->port, chunk, sizeof(chunk)) > 0)
+			;
 		if (session->connected)
 			lose_host(session);
-		while (read(session->port, chunk, sizeof(chunk)) > 0)
-			;
 		return;
 	}
 	session->connected = true;
@@ -341,12 +346,8 @@ _Noreturn static void serve(void)
 		_exit(0);
 	struct exec_session session;
 	exec_session_init(&session, port);
-	for (;;) {
-		struct signalfd_siginfo info;
+	for (;;)
 		exec_session_turn(&session, signals, LOOK_AGAIN_MS);
-		while (read(signals, &info, sizeof(info)) > 0)
-			;
-	}
 }
 
 void exec_port_start(void)

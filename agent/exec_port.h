@@ -25,8 +25,8 @@ struct exec_session {
 
 void exec_session_init(struct exec_session *session, int port);
 void exec_session_clear(struct exec_session *session);
-/* One turn: waits at most timeout_ms, then moves bytes, starts, ends. also: a descriptor that ends
- * the waiting, -1 for none. */
+/* One turn: waits at most timeout_ms, then moves bytes, starts, ends. also: a signalfd that
+ * ends the waiting and is emptied, -1 for none. */
 void exec_session_turn(struct exec_session *session, int also, int timeout_ms);
 
 /* Forks the process that serves the port; a machine without the port has none. */

@@ -1,7 +1,10 @@
 """What guests say about themselves: stats, ports, health, ping, boot times."""
 
+import json
 import os
 import signal
+import socket
+import struct
 import time
 
 from harness import PATIENCE, check, equal, free_port, wait_for
@@ -10,6 +13,67 @@ from test_lifecycle import FLAGS, boot_id
 
 def asked(home, verb, *names, code=0):
     return {item["name"]: item for item in home.banger(verb, *names, "-o", "json", code=code).json()}
+
+
+class ExecChannel:
+    """The host's end of agent/PROTOCOL.md, "Exec"."""
+    HELLO = b"\nBANGER-EXEC-1\n\0" + b"testtest"
+
+    def __init__(self, home, vm):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(os.path.join(home.state, "vms", home.vm(vm)["id"], "exec.sock"))
+
+    def close(self):
+        self.socket.close()
+
+    def frame(self, kind, payload):
+        self.socket.sendall(kind + struct.pack(">I", len(payload)) + payload)
+
+    def start(self, *argv):
+        self.socket.sendall(self.HELLO)
+        self.frame(b"S", json.dumps({"argv": argv}).encode())
+
+    def finish(self):
+        got, out = b"", b""
+        while self.HELLO not in got:
+            got += self.socket.recv(65536)
+        got = got.split(self.HELLO, 1)[1]
+        while True:
+            while len(got) < 5 or len(got) < 5 + struct.unpack(">I", got[1:5])[0]:
+                got += self.socket.recv(65536)
+            end = 5 + struct.unpack(">I", got[1:5])[0]
+            kind, payload, got = got[:1], got[5:end], got[end:]
+            if kind == b"X":
+                return out, json.loads(payload)
+            out += payload if kind == b"O" else b""
+
+
+def scenario_commands_need_no_ssh(home):
+    home.banger("create", "box", *FLAGS)
+    channel = ExecChannel(home, "box")
+    channel.start("sh", "-c", "cat; hostname; exit 42")
+    channel.frame(b"I", b"in ")
+    channel.frame(b"I", b"")
+    equal(channel.finish(), (b"in box\n", {"status": 42}), "a command")
+    channel.start("dd", "if=/dev/zero", "bs=65536", "count=64")
+    out, end = channel.finish()
+    check(out == bytes(64 * 65536) and end == {"status": 0}, f"4 MiB arrive, not {len(out)}: {end}")
+    # Hanging up kills it; the next may come at once.
+    channel.start("sleep", "4711")
+    wait_for("it runs", PATIENCE, lambda: "4711" in home.ssh("box", "ps"))
+    channel.close()
+    wait_for("it was killed", PATIENCE, lambda: "4711" not in home.ssh("box", "ps"))
+    channel = ExecChannel(home, "box")
+    channel.start("echo", "again")
+    equal(channel.finish()[0], b"again\n", "the next")
+    # A command that floods a host which does not read holds up nothing.
+    channel.start("yes")
+    began = time.monotonic()
+    home.banger("ping", "box")
+    home.banger("stop", "box")
+    check(time.monotonic() - began < 30, "it stops as ever")
+    channel.close()
 
 
 def scenario_guests_tell_how_they_are(home):

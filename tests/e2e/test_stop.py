@@ -91,6 +91,7 @@ def scenario_debian_is_a_guest_like_any_other(home):
     equal(home.ssh("deb", "cat", "/proc/1/comm"), "systemd", "its own init")
     equal(home.ssh("deb", "hostname"), "deb", "hostname")
     check("well" in home.banger("health", "deb").out, "health")
+    check("PS1" in home.ssh("deb", "cat", "/root/.bashrc"), "the new work disk starts with the image's home")
     equal(home.ssh("deb", "systemctl", "is-system-running"), "running", "no unit failed")
     equal(home.ssh("deb", "sh", "-c", "ls /etc/ssh/ssh_host_*_key; git --version | cut -c1-11").split("\n"),
           ["/etc/ssh/ssh_host_ed25519_key", "git version"], "the seed's key is the only one")
