@@ -218,8 +218,9 @@ static int stop_hypervisor(struct job *job, struct error *err)
 
 static int clear_sockets(struct job *job, struct error *err)
 {
-	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT,  VM_FILE_EXEC,    VM_FILE_CONSOLE,
-					     VM_FILE_PID,     VM_FILE_INITRD, VM_FILE_HANDLES };
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC,
+					     VM_FILE_CONSOLE, VM_FILE_PID,   VM_FILE_INITRD,
+					     VM_FILE_HANDLES };
 	job->stopped = true;
 	if (job->dirfd < 0)
 		return 0;

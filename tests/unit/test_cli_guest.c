@@ -12,7 +12,8 @@ static cJSON *json(const char *text)
 	return value;
 }
 
-#define MISSING "{\"name\":\"x\",\"error\":{\"code\":\"not-found\",\"text\":\"no VM is called 'x'\"}}"
+#define MISSING                                                                                    \
+	"{\"name\":\"x\",\"error\":{\"code\":\"not-found\",\"text\":\"no VM is called 'x'\"}}"
 
 static cJSON *answer(struct fake *fake, const char *method, const cJSON *params, int fd,
 		     struct error *err)
@@ -61,9 +62,8 @@ static void stats_are_a_table_and_errors_beside_it(void **state)
 	auto_ran struct ran ran = RAN("stats", "web", "x");
 	fake_end(&fake);
 	assert_int_equal(ran.status, 2);
-	assert_string_equal(ran.out,
-			    "NAME  CPUS  LOAD       MEMORY         ROOT  WORK   UP\n"
-			    "web      2  1.52  128Mi/256Mi  1.0Gi/2.0Gi     -  61s\n");
+	assert_string_equal(ran.out, "NAME  CPUS  LOAD       MEMORY         ROOT  WORK   UP\n"
+				     "web      2  1.52  128Mi/256Mi  1.0Gi/2.0Gi     -  61s\n");
 	assert_non_null(strstr(ran.err, "no VM is called 'x'"));
 }
 
@@ -74,10 +74,9 @@ static void ports_ask_all_that_run(void **state)
 	auto_ran struct ran ran = RAN("ports");
 	fake_end(&fake);
 	assert_int_equal(ran.status, 0);
-	assert_string_equal(ran.out,
-			    "NAME  PROTO  BIND     PORT  PROCESS    ENDPOINT\n"
-			    "web   tcp    0.0.0.0    80  httpd (9)  127.0.0.1:8080\n"
-			    "web   udp    ::1        53  -          -\n");
+	assert_string_equal(ran.out, "NAME  PROTO  BIND     PORT  PROCESS    ENDPOINT\n"
+				     "web   tcp    0.0.0.0    80  httpd (9)  127.0.0.1:8080\n"
+				     "web   udp    ::1        53  -          -\n");
 	assert_non_null(strstr(ran.err, "more ports than are listed"));
 	assert_non_null(strstr(params_seen, "vm.ports {\"names\":[\"web\"]}"));
 }
@@ -112,6 +111,7 @@ static void many_names_go_in_several_requests(void **state)
 	auto_ran struct ran ran = RAN("ping", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10",
 				      "11", "12", "13", "14", "15", "16", "17");
 	fake_end(&fake);
+	assert_int_equal(ran.status, 0);
 	assert_non_null(strstr(params_seen, "vm.ping {\"names\":[\"17\"]}"));
 }
 
