@@ -1,8 +1,10 @@
 #include "agent/agent.h"
 #include "agent/console.h"
+#include "agent/exec_port.h"
 #include "agent/methods.h"
 #include "agent/modules.h"
 #include "base/fs.h"
+#include "base/mem.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -27,17 +29,31 @@
 #define PORT_STEP_MS 10
 #define PORT_TRIES   500
 
+void agent_boot_id(char id[AGENT_BOOT_ID_SIZE])
+{
+	struct error ignored;
+	auto_buf struct buf text = BUF_INIT;
+	id[0] = '\0';
+	if (fs_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 128, &text, &ignored) < 0)
+		return;
+	text.data[strcspn(text.data, "\n")] = '\0';
+	str_copy(id, AGENT_BOOT_ID_SIZE, text.data);
+}
+
 void agent_reach(struct agent *agent, enum phase phase)
 {
 	if (agent->phases.at_ms[phase])
 		return;
 	agent->phases.at_ms[phase] = uptime_ms();
+	char boot_id[AGENT_BOOT_ID_SIZE];
 	auto_json cJSON *event = cJSON_CreateObject();
+	agent_boot_id(boot_id);
 	json_add_str(event, "event", "phase");
 	cJSON *params = cJSON_AddObjectToObject(event, "params");
 	json_add_str(params, "phase", phase_name(phase));
 	json_add_int(params, "uptime_ms", (int64_t)agent->phases.at_ms[phase]);
 	json_add_bool(params, "ready", agent_is_ready(agent));
+	json_add_str(params, "boot_id", boot_id);
 	channel_send(&agent->channel, event);
 }
 
@@ -235,6 +251,7 @@ void agent_run(struct agent *agent, int boot_root)
 {
 	int signals = open_signals();
 	settle_process(agent->name);
+	exec_port_start();
 	agent->boot_root = boot_root;
 	agent->watch.next_ms = 1;
 	for (unsigned tries = 0;; tries += tries < PORT_TRIES) {

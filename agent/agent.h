@@ -10,7 +10,8 @@
 #include "agent/power.h"
 #include "agent/seed.h"
 
-#define AGENT_PROTOCOL 1
+#define AGENT_PROTOCOL	   1
+#define AGENT_BOOT_ID_SIZE 40
 
 /* When to look next whether a port listens: often at first, then ever less, then no more. */
 struct watch {
@@ -33,6 +34,8 @@ struct agent {
 /* Marks the phase and tells the host; a second time is nothing. */
 void agent_reach(struct agent *agent, enum phase phase);
 bool agent_is_ready(const struct agent *agent);
+/* The kernel's name for this boot, "" when it does not tell. */
+void agent_boot_id(char id[AGENT_BOOT_ID_SIZE]);
 /* Looks at what the seed's "ready" waits for; sets when to look again. now: uptime. */
 void agent_watch(struct agent *agent, uint64_t now_ms);
 /* Tells the host of a failure, waiting at most wait_ms for it to be written. */

@@ -7,6 +7,7 @@
 #include "agent/console.h"
 #include "agent/disks.h"
 #include "agent/exec.h"
+#include "agent/home.h"
 #include "agent/minimal.h"
 #include "agent/modules.h"
 #include "agent/net.h"
@@ -121,14 +122,29 @@ static int step_change_root(struct boot *boot, struct error *err)
 	return 0;
 }
 
+/* prepared: what the image has where the disk is now mounted; -1: nothing. */
+static void fill_new_disk(int prepared, const char *path)
+{
+	struct error err;
+	auto_close int disk = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (prepared < 0 || disk < 0 || !home_is_empty(disk))
+		return;
+	/* Too small a disk still boots. */
+	if (home_copy(prepared, disk, &err) < 0)
+		console_say("%s, ignoring", err.text);
+}
+
 static int step_mount_work(struct boot *boot, struct error *err)
 {
 	const struct seed *seed = boot->agent.seed;
 	if (!seed->work_serial)
 		return 0;
+	auto_close int prepared =
+		open(seed->work_mount, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (disk_mount(seed->work_serial, seed->work_mount, DEVICE_MS, err) < 0)
 		return -1;
 	grow_if_can(seed->work_serial, seed->work_mount);
+	fill_new_disk(prepared, seed->work_mount);
 	return 0;
 }
 
@@ -182,6 +198,7 @@ _Noreturn static void fail(struct boot *boot, const char *step, const struct err
 static void start_agent(struct boot *boot)
 {
 	struct error err;
+	agent_reach(&boot->agent, PHASE_INIT);
 	pid_t pid = fork();
 	if (pid < 0) {
 		error_sys(&err, "cannot fork");
@@ -225,6 +242,7 @@ void boot_run(char *name)
 		.blobs = -1,
 	};
 	channel_init(&boot.agent.channel, -1);
+	boot.agent.phases.at_ms[PHASE_KERNEL] = uptime_ms();
 	for (size_t i = 0; i < ARRAY_COUNT(steps); i++) {
 		struct error err = { 0 };
 		if (steps[i].run(&boot, &err) < 0)

@@ -1,10 +1,10 @@
 #include "agent/methods.h"
 #include "agent/disks.h"
+#include "agent/listeners.h"
 #include "agent/place.h"
-#include "base/fs.h"
+#include "agent/vitals.h"
 #include "base/mem.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -12,18 +12,16 @@ static enum method_answer method_hello(struct agent *agent, const struct request
 				       cJSON *result, struct error *err)
 {
 	struct utsname kernel;
-	auto_buf struct buf boot_id = BUF_INIT;
+	char boot_id[AGENT_BOOT_ID_SIZE];
 	if (json_int(request->params, "version", 0) != AGENT_PROTOCOL)
 		return error_set(err, ERROR_INVALID, "this agent speaks version %d",
 				 AGENT_PROTOCOL);
 	if (uname(&kernel) < 0)
 		return error_sys(err, "cannot ask for the kernel's release");
-	if (fs_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 128, &boot_id, err) < 0)
-		return METHOD_FAILED;
-	boot_id.data[strcspn(boot_id.data, "\n")] = '\0';
+	agent_boot_id(boot_id);
 	json_add_int(result, "version", AGENT_PROTOCOL);
 	json_add_str(result, "agent", BANGER_VERSION);
-	json_add_str(result, "boot_id", boot_id.data);
+	json_add_str(result, "boot_id", boot_id);
 	json_add_str(result, "phase", phase_name(phases_furthest(&agent->phases)));
 	json_add_bool(result, "ready", agent_is_ready(agent));
 	json_add_str(result, "hostname", kernel.nodename);
@@ -109,9 +107,9 @@ static enum method_answer method_grow(struct agent *agent, const struct request 
 {
 	(void)result;
 	const char *target = json_str(request->params, "target", "");
-	struct grow grow = {agent->seed->root_serial, "/"};
+	struct grow grow = { agent->seed->root_serial, "/" };
 	if (!strcmp(target, "work") && agent->seed->work_serial)
-		grow = (struct grow){agent->seed->work_serial, agent->seed->work_mount};
+		grow = (struct grow){ agent->seed->work_serial, agent->seed->work_mount };
 	else if (!strcmp(target, "work"))
 		return error_set(err, ERROR_NOT_FOUND, "this VM has no work disk");
 	else if (strcmp(target, "root") != 0)
@@ -121,19 +119,80 @@ static enum method_answer method_grow(struct agent *agent, const struct request 
 	return METHOD_LATER;
 }
 
+/* What looks at files of the guest's, any of which may be on a disk that hangs, is a job. */
+static enum method_answer start_look(struct agent *agent, const struct request *request,
+				     job_fn *look, struct error *err)
+{
+	return jobs_start(&agent->jobs, request->id, look, agent, err) < 0 ? METHOD_FAILED
+									   : METHOD_LATER;
+}
+
+static int job_stats(const void *arg, cJSON *result, struct error *err)
+{
+	return vitals_stats(arg, result, err);
+}
+
+static enum method_answer method_stats(struct agent *agent, const struct request *request,
+				       cJSON *result, struct error *err)
+{
+	(void)result;
+	return start_look(agent, request, job_stats, err);
+}
+
+static int job_health(const void *arg, cJSON *result, struct error *err)
+{
+	return vitals_health(arg, result, err);
+}
+
+static enum method_answer method_health(struct agent *agent, const struct request *request,
+					cJSON *result, struct error *err)
+{
+	(void)result;
+	return start_look(agent, request, job_health, err);
+}
+
+static int job_ports(const void *arg, cJSON *result, struct error *err)
+{
+	(void)arg;
+	return listeners_tell(result, err);
+}
+
+static enum method_answer method_ports(struct agent *agent, const struct request *request,
+				       cJSON *result, struct error *err)
+{
+	(void)result;
+	return start_look(agent, request, job_ports, err);
+}
+
+static enum method_answer method_boot(struct agent *agent, const struct request *request,
+				      cJSON *result, struct error *err)
+{
+	(void)request, (void)err;
+	json_add_int(result, "uptime_ms", (int64_t)uptime_ms());
+	for (int i = 0; i < PHASE_COUNT_; i++)
+		if (agent->phases.at_ms[i])
+			json_add_int(result, phase_name((enum phase)i),
+				     (int64_t)agent->phases.at_ms[i]);
+	return METHOD_DONE;
+}
+
 const struct method methods[] = {
-	{"hello", method_hello},
-	{"ping", method_ping},
-	{"sync", method_sync},
-	{"poweroff", method_poweroff},
-	{"authorized_keys", method_authorized_keys},
-	{"grow", method_grow},
-	{NULL, NULL},
+	{ "hello", method_hello },
+	{ "ping", method_ping },
+	{ "sync", method_sync },
+	{ "poweroff", method_poweroff },
+	{ "authorized_keys", method_authorized_keys },
+	{ "grow", method_grow },
+	{ "stats", method_stats },
+	{ "health", method_health },
+	{ "ports", method_ports },
+	{ "boot", method_boot },
+	{ NULL, NULL },
 };
 
 int request_parse(const char *line, size_t len, struct request *ret, struct error *err)
 {
-	*ret = (struct request){.id = -1};
+	*ret = (struct request){ .id = -1 };
 	auto_json cJSON *json = json_parse(line, len, err);
 	if (!json)
 		return error_wrap(err, "request");
@@ -159,7 +218,7 @@ int request_parse(const char *line, size_t len, struct request *ret, struct erro
 void request_clear(struct request *request)
 {
 	cJSON_Delete(request->json);
-	*request = (struct request){.id = -1};
+	*request = (struct request){ .id = -1 };
 }
 
 static enum method_answer run_method(const struct method *table, struct agent *agent,
@@ -202,8 +261,8 @@ static bool line_counts(const struct channel *channel, const char *line, size_t 
 
 void methods_answer(const struct method *table, struct agent *agent, const char *line, size_t len)
 {
-	struct error err = {0};
-	struct request request = {.id = -1};
+	struct error err = { 0 };
+	struct request request = { .id = -1 };
 	if (!line_counts(&agent->channel, line, len))
 		return;
 	auto_json cJSON *result = cJSON_CreateObject();

@@ -7,8 +7,10 @@
 #include <stdint.h>
 
 #define PHASES(X)                                                                                  \
+	X(KERNEL, "kernel")   /* the kernel has given way to its first process */                  \
 	X(MOUNTED, "mounted") /* root and work disk, files of the seed in place */                 \
 	X(NETWORK, "network") /* interface up, address set */                                      \
+	X(INIT, "init")	      /* the image's own init takes over */                                \
 	X(SSH, "ssh")	      /* port 22 listens */                                                \
 	X(READY, "ready")     /* what the seed's "ready" asks for */
 

@@ -81,7 +81,8 @@ static void ask_image(struct power *power, uint64_t now_ms)
 		exec_image_poweroff();
 	power->child = pid;
 	power->state = POWER_IMAGE;
-	power->deadline_ms = now_ms + POWER_IMAGE_MS;
+	bool systemd = access("/run/systemd/system", F_OK) == 0;
+	power->deadline_ms = now_ms + (systemd ? POWER_SYSTEMD_MS : POWER_IMAGE_MS);
 }
 
 void power_step(struct power *power, uint64_t now_ms, bool flushed)

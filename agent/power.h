@@ -14,7 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define POWER_IMAGE_MS 8000
+#define POWER_IMAGE_MS	 8000
+#define POWER_SYSTEMD_MS 30000 /* it has services to stop, each with its own time */
 
 enum power_state { POWER_ON, POWER_ASKED, POWER_IMAGE };
 

@@ -9,7 +9,7 @@ _banger() {
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
-	words='validate diff apply watch unwatch ps show create set start stop restart kill delete prune ssh logs image op daemon ping doctor version help vm '
+	words='validate diff apply watch unwatch ps show create set start stop restart kill delete prune ssh logs stats ports health image op daemon ping doctor version help vm '
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		[[ $word == -* ]] && continue
@@ -47,7 +47,7 @@ _banger() {
 	esac
 	case $first in
 	'') names=$words ;;
-	vm) [[ -z $second ]] && names='ps show create set start stop restart kill delete prune ssh logs ' ;;
+	vm) [[ -z $second ]] && names='ps show create set start stop restart kill delete prune ssh logs stats ports health ping ' ;;
 	image) [[ -z $second ]] && names='pull list show delete ' ;;
 	op) [[ -z $second ]] && names='list show wait ' ;;
 	daemon) [[ -z $second ]] && names='start stop status ' ;;
@@ -75,6 +75,9 @@ _banger() {
 	'vm prune' | 'prune') flags='--yes -y --no-wait --timeout ' names="" ;;
 	'vm ssh' | 'ssh') flags='--tty -t --timeout ' names="$(_banger_names vm)" ;;
 	'vm logs' | 'logs') flags='--follow -f --tail -n --raw ' names="$(_banger_names vm)" ;;
+	'vm stats' | 'stats') flags='--watch -w ' names="$(_banger_names vm)" ;;
+	'vm ports' | 'ports') flags='' names="$(_banger_names vm)" ;;
+	'vm health' | 'health') flags='' names="$(_banger_names vm)" ;;
 	'image pull') flags='--force --no-wait --timeout ' names="$(_banger_names image)" ;;
 	'image ls' | 'image list') flags='' names="" ;;
 	'image show') flags='' names="$(_banger_names image)" ;;
@@ -85,7 +88,7 @@ _banger() {
 	'daemon start') flags='' names="" ;;
 	'daemon stop') flags='' names="" ;;
 	'daemon status') flags='' names="" ;;
-	'ping') flags='' names="" ;;
+	'vm ping' | 'ping') flags='' names="$(_banger_names vm)" ;;
 	'doctor') flags='' names="" ;;
 	'version') flags='' names="" ;;
 	'help') flags='' names="$words" ;;

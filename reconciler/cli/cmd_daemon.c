@@ -64,6 +64,8 @@ int cmd_daemon_status(struct cli *cli)
 int cmd_ping(struct cli *cli)
 {
 	struct error err = { 0 };
+	if (cli->args.words.count)
+		return cmd_ping_guest(cli);
 	if (conn_open(cli, false, &err) < 0) {
 		cli_complain(cli, "banger: %s", err.text);
 		cli_hint(cli, "every command that needs it starts it, 'banger daemon start' too");

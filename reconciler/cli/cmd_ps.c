@@ -214,6 +214,20 @@ static void show_times(struct cli *cli, const cJSON *vm)
 		show_line(cli, "boot", seconds);
 }
 
+/* "kernel 1.9s, mounted 2.1s, …": since the guest's kernel started. */
+static void show_boot(struct cli *cli, const cJSON *boot)
+{
+	auto_buf struct buf text = BUF_INIT;
+	const cJSON *phase;
+	cJSON_ArrayForEach(phase, boot)
+	{
+		if (cJSON_IsNumber(phase))
+			buf_addf(&text, "%s%s %.1fs", text.len ? ", " : "", phase->string,
+				 phase->valuedouble / 1000);
+	}
+	show_line(cli, "phases", text.data);
+}
+
 static void show_text(struct cli *cli, const cJSON *shown)
 {
 	static const char *const keys[] = { "state",   "reason",  "hold",	"stack",
@@ -228,6 +242,7 @@ static void show_text(struct cli *cli, const cJSON *shown)
 	show_number(cli, "pid", json_int(vm, "pid", 0));
 	show_number(cli, "restarts", json_int(vm, "restarts", 0));
 	show_times(cli, vm);
+	show_boot(cli, json_get(vm, "boot"));
 	add_ports(&ports, vm);
 	show_line(cli, "ports", ports.data);
 	show_spec(cli, json_get(shown, "spec"), json_get(shown, "applied"));

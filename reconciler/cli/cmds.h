@@ -24,6 +24,11 @@ int cmd_prune(struct cli *cli);
 /* cmd_ssh.c, cmd_logs.c */
 int cmd_ssh(struct cli *cli);
 int cmd_logs(struct cli *cli);
+/* cmd_guest.c */
+int cmd_stats(struct cli *cli);
+int cmd_ports(struct cli *cli);
+int cmd_health(struct cli *cli);
+int cmd_ping_guest(struct cli *cli);
 /* cmd_watch.c */
 int cmd_watch(struct cli *cli);
 int cmd_unwatch(struct cli *cli);

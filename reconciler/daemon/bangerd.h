@@ -1,6 +1,7 @@
 /* daemon/bangerd.h - the state of the controller; the loop thread owns all of it.
  *
  * vm.c       a VM in memory: row, specs, what is known of its process
+ * ask.c      questions to its guest
  * links.c    the connections to a running VM: monitor, agent, console
  * converge.c dirty VMs -> plan -> job
  * outcome.c  what came of a job, a boot, a death
@@ -90,6 +91,7 @@ struct vm {
 	struct link monitor, agent, console_link;
 	struct hv_monitor *monitor_parser;
 	struct agent_feed *feed;
+	struct ask *asks; /* questions to its agent that are open */
 	struct console console;
 	uint64_t log_dropped; /* bytes of the console's log that rotations took, since we began */
 	enum exit_reason exit_hint; /* what the monitor or the agent said last */
@@ -144,6 +146,17 @@ void links_close(struct vm *vm);
 /* Before a worker speaks to monitor and agent, which take one client at a time. */
 void links_lend(struct vm *vm);
 void links_drain_monitor(struct vm *vm);
+/* The agent's connection is of no more use: its questions end, it is made anew. */
+void links_reopen_agent(struct vm *vm);
+
+/* --- ask.c --- */
+/* result NULL: err says why there is none. Called once, not before ask_guest() has returned. */
+typedef void (*ask_fn)(void *arg, const cJSON *result, const struct error *err);
+/* Asks the agent of a running VM without waiting. Not asked at all: -1, done is not called. */
+int ask_guest(struct vm *vm, const char *method, uint64_t timeout_ms, ask_fn done, void *arg,
+	      struct error *err);
+void ask_replied(struct vm *vm); /* the feed has said AGENT_REPLY */
+void asks_lost(struct vm *vm);	 /* the connection is closed */
 
 /* --- converge.c --- */
 void vm_mark(struct vm *vm);	 /* look at it before the next sleep */
@@ -241,6 +254,11 @@ void conns_free(struct bangerd *d);
 /* op.wait parks here until ops_answer() has something or the time is over. Returns 1. */
 int conn_park(struct request *request, uint64_t timeout_ms);
 void conns_op_changed(struct bangerd *d);
+/* An answer that comes later; the handler returns 1. Never NULL; to be answered exactly once, also
+ * when the client has gone meanwhile, which it need not know. */
+struct later *conn_later(struct request *request);
+void later_answer(struct later *later, cJSON *result_taken);
+#define ASK_NAMES_MAX 16 /* VMs of one vm.stats, vm.ports, …: their answers fit a frame */
 
 /* --- small things the handlers share: reply.c --- */
 cJSON *fault_to_json(const struct fault *fault);
@@ -275,6 +293,10 @@ HANDLER(rpc_vm_delete);
 HANDLER(rpc_vm_prune);
 HANDLER(rpc_vm_logs);
 HANDLER(rpc_vm_ssh);
+HANDLER(rpc_vm_stats);
+HANDLER(rpc_vm_health);
+HANDLER(rpc_vm_ports);
+HANDLER(rpc_vm_ping);
 HANDLER(rpc_op_list);
 HANDLER(rpc_op_wait);
 HANDLER(rpc_image_list);

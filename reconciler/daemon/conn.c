@@ -21,6 +21,12 @@ struct parked {
 	uint64_t deadline_ms;
 };
 
+struct later {
+	struct later *next;
+	struct conn *conn; /* NULL: the client has gone */
+	int64_t id;
+};
+
 struct conn {
 	struct bangerd *d;
 	struct conn *next;
@@ -33,6 +39,7 @@ struct conn {
 	size_t fd_count;
 	struct parked *parked;
 	size_t parked_count;
+	struct later *laters;
 	bool closing; /* set in the middle of its own callback: closed at the end of it */
 };
 
@@ -57,6 +64,8 @@ static void conn_close(struct conn *conn)
 		parked_free(conn->parked);
 		conn->parked = next;
 	}
+	for (struct later *later = conn->laters; later; later = later->next)
+		later->conn = NULL;
 	close(conn->fd);
 	buf_clear(&conn->frames.in);
 	buf_clear(&conn->out);
@@ -156,6 +165,33 @@ int conn_park(struct request *request, uint64_t timeout_ms)
 	conn->parked_count++;
 	park_timer(conn);
 	return 1;
+}
+
+struct later *conn_later(struct request *request)
+{
+	struct conn *conn = request->conn;
+	struct later *later = xcalloc(1, sizeof(*later));
+	*later = (struct later){ .next = conn->laters, .conn = conn, .id = request->id };
+	conn->laters = later;
+	if (++conn->parked_count > PARKED_MAX)
+		conn->closing = true;
+	return later;
+}
+
+void later_answer(struct later *later, cJSON *result_taken)
+{
+	struct conn *conn = later->conn;
+	if (conn) {
+		struct later **at = &conn->laters;
+		while (*at != later)
+			at = &(*at)->next;
+		*at = later->next;
+		conn->parked_count--;
+		conn_answer(conn, later->id, result_taken, NULL);
+	} else {
+		cJSON_Delete(result_taken);
+	}
+	free(later);
 }
 
 static void ops_moved(void *data)

@@ -84,9 +84,9 @@ static void guest_reset(struct vm *vm)
 	vm->resets = was_ready ? 0 : vm->resets + 1;
 	vm->ready = false;
 	vm->restarts++;
-	/* What the agent said was of the last boot: greet the new one. */
+	/* What the agent said and was asked was of the last boot: greet the new one. */
 	if (!vm->job)
-		link_retry(vm, &vm->agent, agent_open, 0);
+		links_reopen_agent(vm);
 	vm_ready_changed(vm);
 	if (vm->resets < RESETS_MAX || vm->job)
 		return;
@@ -170,6 +170,18 @@ void links_drain_monitor(struct vm *vm)
 
 /* --- agent --- */
 
+static void agent_lost(struct vm *vm, uint64_t at_least_ms)
+{
+	link_retry(vm, &vm->agent, agent_open, at_least_ms);
+	asks_lost(vm);
+}
+
+void links_reopen_agent(struct vm *vm)
+{
+	vm->agent.failures = 0;
+	agent_lost(vm, 0);
+}
+
 static void agent_changed(struct vm *vm, enum agent_event event)
 {
 	const struct agent_state *state = agent_feed_state(vm->feed);
@@ -197,7 +209,7 @@ static void agent_readable(void *data, uint32_t events)
 	if (got == 0)
 		return;
 	if (got < 0) {
-		link_retry(vm, &vm->agent, agent_open, 0);
+		agent_lost(vm, 0);
 		return;
 	}
 	size_t len = (size_t)got;
@@ -208,11 +220,14 @@ static void agent_readable(void *data, uint32_t events)
 			log_warn(vm->row.name,
 				 "the guest's agent speaks nonsense, ignoring it for %d s",
 				 AGENT_PAUSE_MS / 1000);
-			link_retry(vm, &vm->agent, agent_open, AGENT_PAUSE_MS);
+			agent_lost(vm, AGENT_PAUSE_MS);
 			return;
 		}
 		vm->agent.failures = 0;
-		agent_changed(vm, event);
+		if (event == AGENT_REPLY)
+			ask_replied(vm);
+		else
+			agent_changed(vm, event);
 	}
 }
 
@@ -227,7 +242,7 @@ static void agent_open(void *data)
 	if (!link_connected(vm, &vm->agent, fd, agent_readable) ||
 	    send(vm->agent.fd, hello, strlen(hello), MSG_NOSIGNAL | MSG_DONTWAIT) !=
 		    (ssize_t)strlen(hello))
-		link_retry(vm, &vm->agent, agent_open, 0);
+		agent_lost(vm, 0);
 }
 
 /* --- console --- */
@@ -327,6 +342,7 @@ void links_lend(struct vm *vm)
 	links_drain_monitor(vm);
 	link_close(&vm->monitor);
 	link_close(&vm->agent);
+	asks_lost(vm);
 }
 
 /* What it said last, why it ended perhaps, is in the socket still. */
@@ -346,6 +362,7 @@ void links_close(struct vm *vm)
 		links[i]->retry = NULL;
 		links[i]->failures = 0;
 	}
+	asks_lost(vm);
 	cleanup_close(&vm->console.log_fd);
 	vm->console = (struct console){ .log_fd = -1 };
 	if (vm->monitor_parser)

@@ -88,6 +88,16 @@ static void add_process(cJSON *json, const struct vm *vm)
 		     vm->pid && state && state->boot_id[0] ? state->boot_id : NULL);
 }
 
+/* When the guest's kernel, init, network, … were up, since its kernel started. */
+static void add_boot(cJSON *json, const struct vm *vm)
+{
+	const struct agent_state *state = vm->pid && vm->feed ? agent_feed_state(vm->feed) : NULL;
+	cJSON *boot = cJSON_AddObjectToObject(json, "boot");
+	for (size_t i = 0; state && i < AGENT_PHASES; i++)
+		if (state->phase_ms[i])
+			json_add_int(boot, agent_phase_names[i], (int64_t)state->phase_ms[i]);
+}
+
 cJSON *vm_to_json(const struct vm *vm)
 {
 	static const char *const holds[] = { NULL, "stop", "kill" };
@@ -113,6 +123,7 @@ cJSON *vm_to_json(const struct vm *vm)
 	json_add_int(json, "restarts", vm->restarts);
 	json_add_int(json, "created_ms", vm->row.created_ms);
 	add_process(json, vm);
+	add_boot(json, vm);
 	cJSON *labels = cJSON_AddObjectToObject(json, "labels");
 	for (size_t i = 0; i < vm->want->labels.count; i++)
 		json_add_str(labels, vm->want->labels.at[i].key, vm->want->labels.at[i].value);

@@ -23,6 +23,7 @@
 #define VM_FILE_PID	    "pid"
 #define VM_FILE_MONITOR	    "qmp.sock"
 #define VM_FILE_AGENT	    "agent.sock"
+#define VM_FILE_EXEC	    "exec.sock"	   /* commands without SSH: agent/PROTOCOL.md */
 #define VM_FILE_CONSOLE	    "console.sock" /* the console arrives here ... */
 #define VM_FILE_CONSOLE_LOG "console.log"  /* ... and bangerd keeps a bounded tail of it here */
 #define VM_FILE_LOG	    "hypervisor.log"

@@ -119,8 +119,8 @@ static int explain_end(int vm_dirfd, struct error *err)
 
 static int remove_sockets(int vm_dirfd, struct error *err)
 {
-	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_CONSOLE,
-					     VM_FILE_PID };
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC,
+					     VM_FILE_CONSOLE, VM_FILE_PID };
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
 		if (fs_unlink(vm_dirfd, names[i], err) < 0)
 			return -1;

@@ -134,6 +134,9 @@ static void add_channels(struct arg_vec *args)
 	add(args, "-chardev", "socket,id=agent,path=" VM_FILE_AGENT ",server=on,wait=off");
 	add(args, "-device",
 	    "virtserialport,bus=serial0.0,nr=1,chardev=agent,name=org.banger.agent.0");
+	add(args, "-chardev", "socket,id=exec,path=" VM_FILE_EXEC ",server=on,wait=off");
+	add(args, "-device",
+	    "virtserialport,bus=serial0.0,nr=2,chardev=exec,name=org.banger.exec.0");
 	add(args, "-chardev", "socket,id=console,path=" VM_FILE_CONSOLE ",server=on,wait=off");
 	add(args, "-serial", "chardev:console");
 	add(args, "-chardev", "socket,id=monitor,path=" VM_FILE_MONITOR ",server=on,wait=off");

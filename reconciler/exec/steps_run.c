@@ -181,7 +181,9 @@ static bool ask_over_ssh(struct job *job)
 	struct error ignored;
 	int status;
 	job_stage(job, "stop", "asking over ssh");
-	return ssh_run(&target, "sync; poweroff", SSH_TIMEOUT_MS, &status, NULL, &ignored) == 0;
+	/* The answer is out before the guest ends its SSH server, or it would not count. */
+	return ssh_run(&target, "sync; (sleep 0.3; poweroff) > /dev/null 2>&1 < /dev/null &",
+		       SSH_TIMEOUT_MS, &status, NULL, &ignored) == 0;
 }
 
 static int stop_hypervisor(struct job *job, struct error *err)
@@ -216,8 +218,9 @@ static int stop_hypervisor(struct job *job, struct error *err)
 
 static int clear_sockets(struct job *job, struct error *err)
 {
-	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT,  VM_FILE_CONSOLE,
-					     VM_FILE_PID,     VM_FILE_INITRD, VM_FILE_HANDLES };
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC,
+					     VM_FILE_CONSOLE, VM_FILE_PID,   VM_FILE_INITRD,
+					     VM_FILE_HANDLES };
 	job->stopped = true;
 	if (job->dirfd < 0)
 		return 0;

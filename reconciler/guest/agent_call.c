@@ -89,14 +89,6 @@ static int read_more(struct call *call, struct error *err)
 	}
 }
 
-static int agent_error(const cJSON *body, struct error *err)
-{
-	char text[256];
-	agent_text_copy(text, sizeof(text), json_str(body, "text", "no reason given"));
-	enum error_code code = error_code_parse(json_str(body, "code", NULL));
-	return error_set(err, code == ERROR_NONE ? ERROR_SYSTEM : code, "the agent says: %s", text);
-}
-
 /* The reply to id, other lines passed over; *ret (may be NULL) the result. A bad line is passed
  * over only as the very first: the tail of something that was said to an earlier connection. */
 static int read_reply(struct call *call, int64_t id, cJSON **ret, struct error *err)
@@ -118,7 +110,7 @@ static int read_reply(struct call *call, int64_t id, cJSON **ret, struct error *
 		if (json_int(message, "id", -1) != id || json_str(message, "event", NULL))
 			continue;
 		if (json_get(message, "error"))
-			return agent_error(json_get(message, "error"), err);
+			return agent_error_read(json_get(message, "error"), err);
 		if (ret)
 			*ret = cJSON_DetachItemFromObjectCaseSensitive(message, "result");
 		return 0;
@@ -159,25 +151,12 @@ static int greet_patiently(int vm_dirfd, struct call *call, struct error *err)
 	}
 }
 
-static char *request_line(const char *method, const cJSON *params)
-{
-	auto_json cJSON *request = cJSON_CreateObject();
-	json_add_int(request, "id", REQUEST_ID);
-	json_add_str(request, "method", method);
-	if (params)
-		cJSON_AddItemToObject(request, "params", cJSON_Duplicate(params, true));
-	auto_free char *text = json_print(request);
-	return xasprintf("%s\n", text);
-}
-
 static int ask(struct call *call, const char *method, const cJSON *params, cJSON **ret,
 	       struct error *err)
 {
-	auto_free char *line = request_line(method, params);
-	size_t len = strlen(line);
-	if (len > AGENT_LINE_MAX)
-		return error_set(err, ERROR_INVALID, "a request of %zu bytes is too long", len);
-	if (send_all(call, line, len, err) < 0)
+	auto_buf struct buf line = BUF_INIT;
+	if (agent_request_add(&line, REQUEST_ID, method, params, err) < 0 ||
+	    send_all(call, line.data, line.len, err) < 0)
 		return -1;
 	return read_reply(call, REQUEST_ID, ret, err);
 }

@@ -43,3 +43,28 @@ void agent_text_copy(char *to, size_t size, const char *text)
 		to[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
 	to[len] = '\0';
 }
+
+int agent_request_add(struct buf *to, int64_t id, const char *method, const cJSON *params,
+		      struct error *err)
+{
+	auto_json cJSON *request = cJSON_CreateObject();
+	json_add_int(request, "id", id);
+	json_add_str(request, "method", method);
+	if (params)
+		cJSON_AddItemToObject(request, "params", cJSON_Duplicate(params, true));
+	auto_free char *text = json_print(request);
+	size_t len = strlen(text);
+	if (len > AGENT_LINE_MAX)
+		return error_set(err, ERROR_INVALID, "a request of %zu bytes is too long", len);
+	buf_add(to, text);
+	buf_add_char(to, '\n');
+	return 0;
+}
+
+int agent_error_read(const cJSON *body, struct error *err)
+{
+	char text[256];
+	agent_text_copy(text, sizeof(text), json_str(body, "text", "no reason given"));
+	enum error_code code = error_code_parse(json_str(body, "code", NULL));
+	return error_set(err, code == ERROR_NONE ? ERROR_SYSTEM : code, "the agent says: %s", text);
+}

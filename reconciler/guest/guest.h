@@ -43,18 +43,28 @@ int seed_write_initrd(const struct seed *seed, const char *modules_cpio, const c
 		      struct error *err);
 
 /* --- the agent --- agent/PROTOCOL.md */
+#define AGENT_PHASES 6
+extern const char *const agent_phase_names[AGENT_PHASES]; /* kernel … ready, in their order */
 struct agent_state {
 	char boot_id[40];
 	char phase[16]; /* mounted network ssh ready */
 	bool ready;
-	bool ssh;	   /* its port 22 listens */
-	char failed[256];  /* the agent's last words, "" none */
-	uint64_t ready_ms; /* since the guest's boot, 0 not yet */
+	bool ssh;			 /* its port 22 listens */
+	char failed[256];		 /* the agent's last words, "" none */
+	uint64_t ready_ms;		 /* since the guest's boot, 0 not yet */
+	uint64_t phase_ms[AGENT_PHASES]; /* the same for each of agent_phase_names */
 };
 
 /* The loop's end: bytes in, at most one change at a time out. */
 struct agent_feed;
-enum agent_event { AGENT_NOTHING, AGENT_CHANGED, AGENT_READY, AGENT_FAILED, AGENT_BROKEN };
+enum agent_event {
+	AGENT_NOTHING,
+	AGENT_CHANGED,
+	AGENT_READY,
+	AGENT_FAILED,
+	AGENT_REPLY,
+	AGENT_BROKEN
+};
 struct agent_feed *agent_feed_new(void);
 void agent_feed_free(struct agent_feed *feed);
 /* The bytes to send first on a new connection (hello). */
@@ -63,11 +73,42 @@ const char *agent_feed_hello(const struct agent_feed *feed);
 enum agent_event agent_feed_push(struct agent_feed *feed, const char *data, size_t len);
 const struct agent_state *agent_feed_state(const struct agent_feed *feed);
 
+/* Questions over the same connection, answered by AGENT_REPLY in any order or never: deadlines are
+ * the caller's. Appends the request's line to send; its id, or -1: BUSY with AGENT_ASKS_MAX on
+ * their way, UNAVAILABLE before hello was answered. */
+#define AGENT_ASKS_MAX 16
+int64_t agent_feed_ask(struct agent_feed *feed, const char *method, const cJSON *params,
+		       struct buf *line, struct error *err);
+/* Its reply, should it still come, is passed over. */
+void agent_feed_forget(struct agent_feed *feed, int64_t id);
+/* After AGENT_REPLY, once: whose. *ret is the result, caller's; or NULL and err what the agent
+ * said was wrong. */
+int64_t agent_feed_take_reply(struct agent_feed *feed, cJSON **ret, struct error *err);
+/* What a guest answered to a method that people see (stats, health, ports, boot, ping), reduced to
+ * the members that PROTOCOL.md names, each of its kind, texts printable, lists and lengths bounded.
+ * Missing members stay missing. Never NULL. */
+cJSON *agent_answer_clean(const char *method, const cJSON *result);
+
 /* A worker's call: connects to VM_FILE_AGENT below vm_dirfd, says hello, asks, disconnects. params
  * borrowed or NULL; *ret (may be NULL) the result, caller's. QEMU serves one client of the port at
  * a time: the loop's connection must be closed first. */
 int agent_call(int vm_dirfd, const char *method, const cJSON *params, uint64_t timeout_ms,
 	       cJSON **ret, struct error *err);
+
+/* --- commands without SSH, over VM_FILE_EXEC --- */
+struct guest_exec {
+	const char *const *argv; /* ends with NULL */
+	const char *input;	 /* all of its standard input; may be NULL */
+	size_t input_len;
+	/* What it writes, as it comes; the caller bounds it. */
+	void (*on_output)(void *arg, bool is_error, const char *data, size_t len);
+	void *arg;
+};
+/* Runs one command as root; its exit status, or 128 and the signal. One at a time: whoever comes
+ * second waits in QEMU's queue until the first has gone (TIMEOUT). At the deadline it is killed.
+ * UNAVAILABLE: no such port, or the connection ended. */
+int guest_exec(int vm_dirfd, const struct guest_exec *exec, uint64_t timeout_ms, int *ret_status,
+	       struct error *err);
 
 /* --- SSH (libssh), host key pinned to vms/<id>/host_key.pub --- */
 struct ssh_target {

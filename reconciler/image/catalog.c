@@ -11,6 +11,13 @@ const struct catalog_entry image_catalog[] = {
 		.min_memory = 128 * MIB,
 		.description = "busybox, dropbear, sftp and git from Debian packages",
 	},
+	{
+		.name = "debian",
+		.recipe = "debian.sh",
+		.kernel = "debian-cloud",
+		.min_memory = 256 * MIB,
+		.description = "Debian with systemd, OpenSSH, git and the usual tools",
+	},
 	{ .name = NULL },
 };
 

@@ -88,12 +88,6 @@ link_busybox() {
 	rm -f "$root/usr/sbin/linuxrc"
 }
 
-write_file() {
-	mkdir -p "$(dirname "$root/$2")"
-	cat > "$root/$2"
-	chmod "$1" "$root/$2"
-}
-
 configure() {
 	stage configure tiny
 	link_busybox
@@ -175,67 +169,8 @@ configure() {
 	END
 }
 
-# mke2fs takes owners and change times from the files as they lie here; a second pass says what
-# they shall be. So the same image comes out whoever runs this, without root and without user
-# namespaces.
-settle_inodes() {
-	(cd "$root" && find . -mindepth 1 | sort) > "$work/paths"
-	awk -v t="@$SOURCE_DATE_EPOCH" '
-		function settle(path, field) {
-			for (field in fields)
-				print "set_inode_field", "\"" path "\"", field, fields[field]
-		}
-		BEGIN {
-			fields["uid"] = 0; fields["gid"] = 0
-			fields["atime"] = t; fields["ctime"] = t; fields["mtime"] = t; fields["crtime"] = t
-			fields["atime_extra"] = 0; fields["ctime_extra"] = 0
-			fields["mtime_extra"] = 0; fields["crtime_extra"] = 0
-			settle("/"); settle("/lost+found")
-		}
-		{ settle(substr($0, 2)) }' "$work/paths" > "$work/settle"
-}
-
-make_filesystem() {
-	stage filesystem ext4
-	# The journal is for the grown disk, the spare room for the first start before it has grown.
-	used_kib=$(du -sk --apparent-size "$root" | cut -f 1)
-	count=$(find "$root" | wc -l)
-	size_mib=$(((used_kib + count * 3) / 1024 + 16 + 8))
-	find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-	truncate -s "${size_mib}M" "$work/rootfs.ext4"
-	# Said here and not left to the machine's mke2fs.conf, which differs.
-	cat > "$work/mke2fs.conf" <<-'CONF'
-		[defaults]
-			base_features = has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum
-			blocksize = 4096
-			inode_size = 256
-			inode_ratio = 16384
-		[fs_types]
-			ext4 = {
-				default_mntopts = acl,user_xattr
-			}
-	CONF
-	# resize= keeps room for growing to 2 TiB; inodes are one for each 16 KiB of the grown disk.
-	MKE2FS_CONFIG=$work/mke2fs.conf E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH \
-		mke2fs -q -t ext4 -d "$root" -L root -m 0 -J size=16 \
-		-U 62616e67-6572-4000-8000-74696e790000 \
-		-E "hash_seed=62616e67-6572-4000-8000-74696e790001,resize=536870912,lazy_itable_init=0,lazy_journal_init=0,nodiscard,assume_storage_prezeroed=1,root_owner=0:0" \
-		"$work/rootfs.ext4" > "$work/mke2fs.log" 2>&1 || {
-		tail_of "$work/mke2fs.log"
-		die "mke2fs failed"
-	}
-	settle_inodes
-	E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH debugfs -w -f "$work/settle" "$work/rootfs.ext4" \
-		> "$work/debugfs.log" 2>&1
-	# debugfs echoes what it is told and exits 0 whatever happens.
-	if grep -v '^debugfs' "$work/debugfs.log" > "$work/debugfs.bad"; then
-		tail_of "$work/debugfs.bad"
-		die "debugfs failed"
-	fi
-}
-
 begin "image tiny" "$1" "$2"
-need awk du mke2fs debugfs truncate
+need_filesystem
 root=$work/root
 mkdir "$root"
 # shellcheck disable=SC2086 # a list of words
@@ -243,7 +178,7 @@ fetch $packages
 check_dependencies
 unpack
 configure
-make_filesystem
+make_filesystem 62616e67-6572-4000-8000-74696e790000 16
 
 versions=
 for package in $packages; do

@@ -45,8 +45,16 @@ def run_one(module, name, title):
     return title, failure, time.monotonic() - began, boots
 
 
-def prepare_images():
-    """Pulls tiny once for all scenarios, by banger itself."""
+def wanted_images(todo):
+    """tiny, and what scenarios name in their `images`."""
+    names = {"tiny"}
+    for module, name, _ in todo:
+        names.update(getattr(getattr(importlib.import_module(module), name), "images", ()))
+    return sorted(names)
+
+
+def prepare_images(names):
+    """Pulls each image once for all scenarios, by banger itself."""
     os.makedirs(harness.IMAGES, exist_ok=True)
     env = dict(os.environ, XDG_STATE_HOME=os.path.join(harness.IMAGES, "state"),
                XDG_CACHE_HOME=os.path.join(harness.ROOT, "build", "test-cache"),
@@ -56,11 +64,13 @@ def prepare_images():
     # Only the images are kept: the database may be of another version of the code.
     for path in glob.glob(os.path.join(env["XDG_STATE_HOME"], "banger", "banger.db*")):
         os.unlink(path)
-    recipes = max(os.path.getmtime(p) for p in glob.glob(os.path.join(harness.ROOT, "scripts/images/*.sh")))
-    names = os.path.join(env["XDG_STATE_HOME"], "banger", "images", "names", "tiny")
-    fresh = os.path.islink(names) and os.lstat(names).st_mtime > recipes
-    command = [banger, "image", "pull", "tiny"] + ([] if fresh else ["--force"])
-    subprocess.run(command, env=env, check=True, stdin=subprocess.DEVNULL, timeout=900)
+    scripts = os.path.join(harness.ROOT, "scripts/images")
+    for name in names:
+        recipes = max(os.path.getmtime(os.path.join(scripts, p)) for p in ("lib.sh", "kernel.sh", f"{name}.sh"))
+        link = os.path.join(env["XDG_STATE_HOME"], "banger", "images", "names", name)
+        fresh = os.path.islink(link) and os.lstat(link).st_mtime > recipes
+        command = [banger, "image", "pull", name] + ([] if fresh else ["--force"])
+        subprocess.run(command, env=env, check=True, stdin=subprocess.DEVNULL, timeout=900)
     subprocess.run([banger, "daemon", "stop"], env=env, check=True, stdin=subprocess.DEVNULL, timeout=60)
 
 
@@ -71,7 +81,7 @@ def main():
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
     todo = scenarios(options.parts)
-    prepare_images()
+    prepare_images(wanted_images(todo))
     passed = failed = boots = 0
     began = time.monotonic()
     with concurrent.futures.ProcessPoolExecutor(options.j) as pool:

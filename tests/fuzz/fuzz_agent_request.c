@@ -1,6 +1,9 @@
 /* Bytes from the host's side of the port, through the channel and the parser, to methods that
- * change nothing; and the same bytes as a seed. */
+ * change nothing; and the same bytes as a seed and as the kernel's tables. */
+#include "agent/listeners.h"
 #include "agent/methods.h"
+#include "agent/vitals.h"
+#include "base/mem.h"
 
 #include <sys/socket.h>
 
@@ -43,8 +46,22 @@ static void feed_channel(const uint8_t *data, size_t size)
 	channel_clear(&agent.channel);
 }
 
+static void read_tables(char *text)
+{
+	uint64_t load[3];
+	struct listeners found = { 0 };
+	auto_json cJSON *units = cJSON_CreateArray();
+	listeners_add(&found, text, false);
+	listeners_add(&found, text, true);
+	meminfo_bytes(text, "MemTotal");
+	loadavg_parse(text, load);
+	units_parse(text, units);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	auto_free char *text = xstrndup((const char *)data, size);
+	read_tables(text);
 	struct error err = { 0 };
 	auto_ptr(seed) seed = seed_parse((const char *)data, size, &err);
 	feed_channel(data, size);
