@@ -24,6 +24,13 @@ int cmd_prune(struct cli *cli);
 /* cmd_ssh.c, cmd_logs.c */
 int cmd_ssh(struct cli *cli);
 int cmd_logs(struct cli *cli);
+/* cmd_run.c */
+int cmd_exec(struct cli *cli);
+int cmd_run(struct cli *cli);
+/* cmd_workspace.c */
+int cmd_workspace_prepare(struct cli *cli);
+int cmd_workspace_export(struct cli *cli);
+int cmd_workspace_diff(struct cli *cli);
 /* cmd_watch.c */
 int cmd_watch(struct cli *cli);
 int cmd_unwatch(struct cli *cli);

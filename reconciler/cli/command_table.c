@@ -115,6 +115,51 @@ static const struct flag ssh_flags[] = {
 	  .doc = "how long to wait for a VM that is starting (2m)" },
 	{ 0 },
 };
+#define FLAGS_WORKSPACE                                                                            \
+	{ .name = "branch", .value = "B", .doc = "make this branch and be on it" },                \
+		{ .name = "from", .value = "REF", .doc = "where --branch begins (HEAD)" },         \
+		{ .name = "mode",                                                                  \
+		  .value = "MODE",                                                                 \
+		  .words = "shallow full metadata",                                                \
+		  .complete = COMPLETE_WORDS,                                                      \
+		  .doc = "one commit, all history and submodules, or .git alone" },                \
+		{ .name = "include-untracked", .doc = "untracked files too, never ignored ones" }, \
+	{                                                                                          \
+		.name = "dry-run", .doc = "list the files that would go, and do nothing"           \
+	}
+static const struct flag exec_flags[] = {
+	{ .name = "auto-prepare", .doc = "prepare the workspace again when the host's HEAD moved" },
+	{ .name = "tty", .letter = 't', .doc = "give the command a terminal" },
+	{ .name = "timeout",
+	  .value = "DURATION",
+	  .doc = "how long to wait for a VM that is starting (2m)" },
+	{ 0 },
+};
+static const struct flag run_flags[] = {
+	{ .name = "rm", .doc = "delete the VM afterwards, however this ends" },
+	{ .name = "name", .value = "N", .doc = "its name (run-xxxxxx)" },
+	FLAGS_WORKSPACE,
+	{ .name = "tty", .letter = 't', .doc = "give the command a terminal" },
+	FLAGS_SPEC,
+	{ 0 },
+};
+static const struct flag prepare_flags[] = {
+	FLAGS_WORKSPACE,
+	{ .name = "force", .doc = "throw away work that is only in the guest" },
+	{ 0 },
+};
+static const struct flag export_flags[] = {
+	{ .name = "base-commit",
+	  .value = "SHA",
+	  .doc = "compare with this commit, not with what was prepared" },
+	{ .name = "file",
+	  .letter = 'o',
+	  .value = "FILE",
+	  .complete = COMPLETE_FILE,
+	  .doc = "write the patch there, not to stdout" },
+	{ .name = "force", .doc = "write over FILE" },
+	{ 0 },
+};
 static const struct flag logs_flags[] = {
 	{ .name = "follow", .letter = 'f', .doc = "go on as more is written" },
 	{ .name = "tail", .letter = 'n', .value = "N", .doc = "begin at the last N lines" },
@@ -143,6 +188,26 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"Without a command a shell. Every word of the command reaches the guest as one word, "     \
 	"whatever it holds: banger ssh web -- sh -c 'exit 42' ends with 42. The guest's key is "   \
 	"known beforehand and always checked. What ssh or banger itself cannot do ends with 125."
+#define MORE_EXEC                                                                                  \
+	"In the workspace, when one was prepared, and in the environment of mise, when the guest " \
+	"has it. Without a command a login shell. Says on stderr when the host's HEAD has moved "  \
+	"since. Ends with the command's status; with 125 when banger itself failed."
+#define MORE_RUN                                                                                   \
+	"Makes a VM, brings the repository into it at /root/repo when one is named, and runs the " \
+	"command there; without one a shell. Ends with the command's status; with 125 when "       \
+	"banger itself failed. Without --rm the VM stays. With --rm it goes when the command "     \
+	"ends, when anything fails, on Ctrl-C, and when this program is killed: the daemon ties "  \
+	"it to the connection."
+#define MORE_PREPARE                                                                               \
+	"Sends the repository around SRC (here) to /root/repo: its HEAD from git's own objects, "  \
+	"then what the working tree has changed, deletions too. Untracked files stay here unless " \
+	"--include-untracked is given, ignored ones always. Submodules go along only with "        \
+	"--mode full. Nothing that the repository's configuration names is run.\n\n"               \
+	"A workspace that holds work of its own is not replaced without --force."
+#define MORE_EXPORT                                                                                \
+	"A binary-safe patch of all work in the guest since it was prepared: commits, changes, "   \
+	"deletions, renames and new files. Neither the guest's index nor anything on this host "   \
+	"is touched; 'git apply' of the patch on what was prepared gives the guest's tree."
 #define MORE_DELETE                                                                                \
 	"Names are deleted without a question; with --file the VMs that the files name are, "      \
 	"after "                                                                                   \
@@ -294,6 +359,29 @@ const struct command commands[] = {
 	  .more = MORE_SSH,
 	  .doc = "a shell in a VM, or a command with its exit status",
 	  .run = cmd_ssh },
+	{ .name = "exec",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = exec_flags,
+	  .args = "NAME [-- COMMAND...]",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .verbatim_after = 1,
+	  .complete = COMPLETE_VM,
+	  .more = MORE_EXEC,
+	  .doc = "a command, or a shell, in a VM's workspace",
+	  .run = cmd_exec },
+	{ .name = "run",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = run_flags,
+	  .args = "[REPO] [-- COMMAND...]",
+	  .max_words = WORDS_ANY,
+	  .verbatim_after = 1,
+	  .complete = COMPLETE_DIR,
+	  .more = MORE_RUN,
+	  .doc = "a command, or a shell, in a new VM",
+	  .run = cmd_run },
 	{ .name = "logs",
 	  .group = GROUP_VM,
 	  .vm_verb = true,
@@ -304,6 +392,38 @@ const struct command commands[] = {
 	  .complete = COMPLETE_VM,
 	  .doc = "what a VM's console said",
 	  .run = cmd_logs },
+
+	{ .name = "workspace prepare",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = prepare_flags,
+	  .args = "NAME [SRC]",
+	  .min_words = 1,
+	  .max_words = 2,
+	  .complete = COMPLETE_VM,
+	  .more = MORE_PREPARE,
+	  .doc = "bring a git repository of this host into a VM",
+	  .run = cmd_workspace_prepare },
+	{ .name = "workspace export",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = export_flags,
+	  .args = "NAME",
+	  .min_words = 1,
+	  .max_words = 1,
+	  .complete = COMPLETE_VM,
+	  .more = MORE_EXPORT,
+	  .doc = "the work done in a VM as a patch",
+	  .run = cmd_workspace_export },
+	{ .name = "workspace diff",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .args = "NAME",
+	  .min_words = 1,
+	  .max_words = 1,
+	  .complete = COMPLETE_VM,
+	  .doc = "what workspace export would write, to read",
+	  .run = cmd_workspace_diff },
 
 	{ .name = "image pull",
 	  .group = GROUP_IMAGE,
