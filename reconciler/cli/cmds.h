@@ -27,6 +27,9 @@ int cmd_logs(struct cli *cli);
 /* cmd_run.c */
 int cmd_exec(struct cli *cli);
 int cmd_run(struct cli *cli);
+/* cmd_cp.c, cmd_ssh_config.c */
+int cmd_cp(struct cli *cli);
+int cmd_ssh_config(struct cli *cli);
 /* cmd_workspace.c */
 int cmd_workspace_prepare(struct cli *cli);
 int cmd_workspace_export(struct cli *cli);
