@@ -161,3 +161,143 @@ def scenario_a_workspace_there_and_back(home):
     equal(home.ssh("web", "sh", "-c", "ls -A /root | grep -c banger-workspace; true"), "0", "nothing half-made stays")
     home.banger("workspace", "prepare", "web", repo)
     home.banger("delete", "web")
+
+
+def scenario_repositories_of_every_kind(home):
+    origin = repository(home, "origin", {"a.txt": "a\n", "dir/b.txt": "b\n", "link": "x", "gone/deep/file": "x\n"})
+    for i in range(3):
+        git(origin, "commit", "-q", "--allow-empty", "-m", str(i))
+    git(origin, "branch", "side")
+    places = {}
+    for name, args in (("bare", ["--bare"]), ("shallow", ["--depth", "1"]), ("detached", [])):
+        places[name] = os.path.join(home.work, name)
+        git(home.work, "clone", "-q", *args, "file://" + origin, places[name])
+    git(places["detached"], "checkout", "-q", "--detach", "HEAD~1")
+    places["worktree"] = os.path.join(home.work, "worktree")
+    git(origin, "worktree", "add", "-q", places["worktree"], "side")
+    parent = repository(home, "parent", {"top.txt": "t\n"})
+    git(parent, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", origin, "lib/mod ule")
+    git(parent, "commit", "-qm", "module")
+
+    empty = os.path.join(home.work, "empty")
+    os.makedirs(empty)
+    small(home, "web")
+    for source, said in ((empty, "not a git repository"), (os.path.join(home.work, "nowhere"), "No such file"),
+                         (os.path.join(origin, ".git"), "own directory"), (os.path.join(origin, "a.txt"), "not a directory")):
+        check(said in home.banger("workspace", "prepare", "web", source, code=None).err, said)
+    git(empty, "init", "-q")
+    check("no commits yet" in home.banger("workspace", "prepare", "web", empty, code=2).err, "no commits")
+    refused = home.banger("workspace", "prepare", "web", parent, code=2)
+    check("lib/mod ule" in refused.err and "--mode full" in refused.err, refused)
+    check("cannot name a branch" in home.banger("workspace", "prepare", "web", origin, "--branch", "-x", code=2).err, "-x")
+    check("no commit" in home.banger("workspace", "prepare", "web", origin, "--branch", "x", "--from", "--help", code=2).err, "ref")
+
+    def there(command):
+        return home.ssh("web", "sh", "-c", "cd /root/repo && " + command)
+
+    for name, branch, commits in (("bare", "main", "1"), ("shallow", "main", "1"), ("detached", "", "1"), ("worktree", "side", "1")):
+        home.banger("workspace", "prepare", "web", places[name])
+        equal(there("git rev-parse HEAD && git log --oneline | wc -l && git status -s && cat dir/b.txt && git branch --show-current"),
+              "\n".join([git(places[name], "rev-parse", "HEAD"), commits, "b", branch]).strip(), name)
+        there("git fsck --no-dangling 2>&1 | grep -v notice; true")
+    home.banger("workspace", "prepare", "web", origin, "--mode", "metadata")
+    equal(there("ls -A && git rev-parse HEAD"), ".git\n" + git(origin, "rev-parse", "HEAD"))
+    home.banger("workspace", "prepare", "web", parent, "--mode", "full")
+    equal(there("git log --oneline | wc -l && cat 'lib/mod ule/dir/b.txt' && cd 'lib/mod ule' && git log --oneline | wc -l && git status -s"),
+          "2\nb\n4")
+    # A directory that became a link out of the tree, and a file that became a directory.
+    subprocess.run(["rm", "-rf", os.path.join(origin, "gone"), os.path.join(origin, "link")], check=True)
+    os.symlink("/etc", os.path.join(origin, "gone"))
+    write(origin, "link/now/a-dir", "y\n")
+    home.banger("workspace", "prepare", "web", origin, "--include-untracked", "--force")
+    equal(there("readlink gone && cat link/now/a-dir && ls /etc/deep 2>/dev/null; true"), "/etc\ny")
+    equal(home.ssh("web", "sh", "-c", GUEST_TREE), host_tree(origin))
+
+    # A sparse file is what it is, or there is a word about the disk.
+    with open(os.path.join(origin, "sparse"), "wb") as f:
+        f.truncate(2 << 30)
+    full = home.banger("workspace", "prepare", "web", origin, "--include-untracked", code=4, timeout=PATIENCE * 4)
+    check("is full" in full.err, full)
+    os.unlink(os.path.join(origin, "sparse"))
+
+    # A VM that goes away in the middle: a word that names it; it waits for nothing, the next works.
+    with open(os.path.join(origin, "noise"), "wb") as f:
+        f.write(os.urandom(45 << 20))
+    child = home.start("workspace", "prepare", "web", origin, "--include-untracked", "--force")
+    wait_for("it is under way", PATIENCE, lambda: "banger-workspace" in home.ssh("web", "ls", "-A", "/root"))
+    began = time.monotonic()
+    home.banger("kill", "web")
+    check(time.monotonic() - began < 10, "kill waits for no workspace")
+    equal(child.wait(PATIENCE), 4)
+    text = child.stderr.read()
+    check("vm 'web' went away" in text, text)
+    home.banger("start", "web")
+    os.unlink(os.path.join(origin, "noise"))
+    home.banger("workspace", "prepare", "web", origin, "--force")
+    home.banger("delete", "web")
+
+
+def scenario_cp_and_ssh_config(home):
+    ssh_dir = os.path.join(home.env["HOME"], ".ssh")
+    real = os.path.join(home.work, "dotfiles", "config")
+    os.makedirs(ssh_dir, mode=0o700)
+    os.makedirs(os.path.dirname(real))
+    before = b"# mine\r\nHost *\r\n\tServerAliveInterval 5\r\nInclude other/*\n\n# end without newline"
+    with open(real, "wb") as f:
+        f.write(before)
+    os.chmod(real, 0o640)
+    config = os.path.join(ssh_dir, "config")
+    os.symlink(real, config)
+    home.banger("ssh-config", "--install")
+    once = open(real, "rb").read()
+    home.banger("ssh-config", "--install")
+    equal(open(real, "rb").read(), once, "a second install changes nothing")
+    equal(once.count(b"Include \""), 1)
+    check(once.endswith(before), "what was there stays")
+    small(home, "web", "web2")
+
+    def ssh(*args):
+        return subprocess.run(["ssh", "-F", config, "-o", "BatchMode=yes", *args], env=home.env, capture_output=True,
+                              text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    done = ssh("web.vm", "hostname")
+    equal((done.returncode, done.stdout), (0, "web\n"), done.stderr)
+    path = home.file("scp me.txt", "by scp\n")
+    subprocess.run(["scp", "-q", "-F", config, path, "web.vm:/root/x"], env=home.env, check=True, timeout=PATIENCE)
+    equal(home.ssh("web", "cat", "/root/x"), "by scp")
+    generated = os.path.join(home.state, "ssh_config")
+    home.banger("delete", "web2")
+    wait_for("the file forgets it", 5, lambda: "web2.vm" not in open(generated).read())
+
+    # cp, both ways; names are names.
+    tree = os.path.join(home.work, "tree $(x)")
+    write(tree, "sub/-f 'q'", "deep\n")
+    write(tree, "run", "#!/bin/sh\n")
+    os.chmod(os.path.join(tree, "run"), 0o755)
+    os.symlink("/etc/shadow", os.path.join(tree, "out"))
+    home.banger("cp", tree, "web:")
+    home.banger("cp", path, "web:/root/as this")
+    equal(home.ssh("web", "cat", "/root/tree $(x)/sub/-f 'q'", "/root/as this"), "deep\nby scp")
+    home.banger("cp", "web:tree $(x)", "back")
+    equal(subprocess.run(["diff", "-r", "--no-dereference", tree, os.path.join(home.work, "back")]).returncode, 0)
+    check(os.access(os.path.join(home.work, "back/run"), os.X_OK), "modes come back")
+    home.banger("cp", "web:/root/x", ".")
+    equal(open(os.path.join(home.work, "x")).read(), "by scp\n")
+    check("there is no" in home.banger("cp", "web:/nope", ".", code=4).err, "a missing file is named")
+    home.banger("cp", "web:/root/tree $(x)", "back", code=None)
+    equal([n for n in os.listdir(home.work) if n.startswith(".banger")], [], "nothing half-made stays")
+
+    # Names: a unique beginning is enough, except for what cannot be undone.
+    small(home, "web3")
+    two = home.banger("ssh", "we", "--", "true", code=125)
+    check("web, web3" in two.err, two)
+    home.banger("delete", "web3", "we", code=None)
+    check("web" in home.vms(), "delete wants the whole name")
+    equal(home.banger("ssh", "we", "--", "hostname").out, "web\n")
+    home.banger("ssh-config", "--uninstall")
+    equal(open(real, "rb").read(), before, "byte for byte what it was")
+    check(os.path.islink(config) and os.stat(real).st_mode & 0o777 == 0o640, "link and mode are kept")
+    os.unlink(config)
+    home.banger("ssh-config", "--install")
+    home.banger("ssh-config", "--uninstall")
+    check(not os.path.exists(config), "a file that was not there is not there again")
+    home.banger("delete", "web")
