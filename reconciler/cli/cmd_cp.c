@@ -134,12 +134,11 @@ static int copy_in(struct cli *cli, const char *name, const cJSON *target, const
 
 /* --- out --- */
 
-static const char out_body[] =
-	"case $src in /*) ;; *) src=./$src ;; esac\n"
-	"[ -e \"$src\" ] || { echo \"there is no $src\" >&2; exit 1; }\n"
-	"src=$(readlink -f \"$src\")\n"
-	"cd \"$(dirname \"$src\")\"\n"
-	"exec tar -c -f - \"./$(basename \"$src\")\"\n";
+static const char out_body[] = "case $src in /*) ;; *) src=./$src ;; esac\n"
+			       "[ -e \"$src\" ] || { echo \"there is no $src\" >&2; exit 1; }\n"
+			       "src=$(readlink -f \"$src\")\n"
+			       "cd \"$(dirname \"$src\")\"\n"
+			       "exec tar -c -f - \"./$(basename \"$src\")\"\n";
 
 /* The directory to unpack beside, and the name there. */
 static void place_of(const char *destination, const char *base, char **ret_dir, char **ret_name)
@@ -151,7 +150,8 @@ static void place_of(const char *destination, const char *base, char **ret_dir, 
 		return;
 	}
 	const char *slash = strrchr(destination, '/');
-	*ret_dir = slash ? xstrndup(destination, (size_t)(slash - destination) + (slash == destination))
+	*ret_dir = slash ? xstrndup(destination,
+				    (size_t)(slash - destination) + (slash == destination))
 			 : xstrdup(".");
 	*ret_name = xstrdup(slash ? slash + 1 : destination);
 }

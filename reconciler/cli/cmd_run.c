@@ -33,7 +33,8 @@ static int run_there(struct cli *cli, const char *name, const cJSON *target, con
 	struct ssh_command command = { .target = target,
 				       .line = line.data,
 				       .tty = (!count && terminal) || cli_flag(cli, "tty") };
-	/* A shell without a terminal reads commands; a login shell's greeting is not wanted then. */
+	/* A shell without a terminal reads commands; a login shell's greeting is not wanted then.
+	 */
 	return ssh_session(cli, &command, name, lease);
 }
 

@@ -59,7 +59,8 @@ static int config_write(const struct config *config, const struct buf *text, str
 	    !memcmp(text->data, config->text.data, text->len))
 		return 0;
 	if (!config->exists) {
-		auto_free char *dir = xstrndup(config->path, strlen(config->path) - strlen("/config"));
+		auto_free char *dir =
+			xstrndup(config->path, strlen(config->path) - strlen("/config"));
 		if (fs_mkdirs(dir, 0700, err) < 0)
 			return -1;
 	}

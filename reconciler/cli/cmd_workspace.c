@@ -51,7 +51,8 @@ int cmd_workspace_prepare(struct cli *cli)
 
 /* --- export and diff --- */
 
-struct export {
+struct export
+{
 	const char *name; /* of the VM, whole */
 	cJSON *target;
 	const cJSON *record; /* NULL: nothing was prepared */
@@ -74,8 +75,9 @@ static int run_export(struct cli *cli, const struct export *export, enum export_
 		return -1;
 	bool chosen = command_flag(cli->command, "base-commit") != NULL;
 	export_script(&text, path, chosen ? cli_value(cli, "base-commit", NULL) : NULL, base, what);
-	const struct guest_script guest = { export->name, export->target, text.data, null, out,
-					    said };
+	const struct guest_script guest = {
+		export->name, export->target, text.data, null, out, said
+	};
 	if (guest_start(&guest, &pid, err) < 0 || guest_wait(cli, &guest, pid, &status, err) < 0)
 		return -1;
 	if (status)
@@ -117,11 +119,11 @@ static int copy(int from, int to, struct error *err)
 /* Never over anything that is there, unless told to. */
 static int write_patch(struct cli *cli, int from, const char *path, struct error *err)
 {
-	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (cli_flag(cli, "force") ? O_TRUNC : O_EXCL);
+	int over = cli_flag(cli, "force") ? O_TRUNC : O_EXCL;
 	fflush(cli->io.out);
 	if (!path || !strcmp(path, "-"))
 		return copy(from, fileno(cli->io.out), err);
-	auto_close int to = open(path, flags, 0666);
+	auto_close int to = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | over, 0666);
 	if (to < 0 && errno == EEXIST)
 		return error_set(err, ERROR_CONFLICT, "'%s' exists, --force writes over it", path);
 	if (to < 0)
@@ -163,8 +165,8 @@ int cmd_workspace_export(struct cli *cli)
 			cli_note(cli, "nothing has changed in vm '%s', the patch is empty",
 				 export.name);
 	}
-	int status = failed < 0 ? cli_fail_vm(cli, export.name ? export.name : name, &err)
-				: STATUS_DONE;
+	int status =
+		failed < 0 ? cli_fail_vm(cli, export.name ? export.name : name, &err) : STATUS_DONE;
 	cJSON_Delete(export.target);
 	return status;
 }
@@ -227,8 +229,8 @@ int cmd_workspace_diff(struct cli *cli)
 	int failed = export_once(cli, &export, name, what, &fd, &err);
 	if (failed == 0)
 		failed = show_diff(cli, fd, what, &err);
-	int status = failed < 0 ? cli_fail_vm(cli, export.name ? export.name : name, &err)
-				: STATUS_DONE;
+	int status =
+		failed < 0 ? cli_fail_vm(cli, export.name ? export.name : name, &err) : STATUS_DONE;
 	cJSON_Delete(export.target);
 	return status;
 }

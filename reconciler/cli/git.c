@@ -54,8 +54,7 @@ static void forget_environment(void)
 			i++;
 			continue;
 		}
-		auto_free char *name =
-			xstrndup(environ[i], strcspn(environ[i], "="));
+		auto_free char *name = xstrndup(environ[i], strcspn(environ[i], "="));
 		unsetenv(name);
 	}
 	setenv("GIT_OPTIONAL_LOCKS", "0", 1);
@@ -74,13 +73,13 @@ static void add_override(struct git *git, const char *key, const char *value)
 static void add_overrides(struct git *git)
 {
 	static const char *const off[][2] = {
-		{ "core.fsmonitor", "false" },	 { "core.hooksPath", "/dev/null" },
-		{ "core.sshCommand", "false" },	 { "core.gitProxy", "" },
-		{ "core.pager", "cat" },	 { "core.untrackedCache", "false" },
-		{ "core.splitIndex", "false" },	 { "diff.external", "" },
-		{ "protocol.allow", "never" },	 { "core.askPass", "false" },
-		{ "credential.helper", "" },	 { "uploadpack.packObjectsHook", "" },
-		{ "core.quotePath", "false" },	 { "submodule.recurse", "false" },
+		{ "core.fsmonitor", "false" },	{ "core.hooksPath", "/dev/null" },
+		{ "core.sshCommand", "false" }, { "core.gitProxy", "" },
+		{ "core.pager", "cat" },	{ "core.untrackedCache", "false" },
+		{ "core.splitIndex", "false" }, { "diff.external", "" },
+		{ "protocol.allow", "never" },	{ "core.askPass", "false" },
+		{ "credential.helper", "" },	{ "uploadpack.packObjectsHook", "" },
+		{ "core.quotePath", "false" },	{ "submodule.recurse", "false" },
 	};
 	for (size_t i = 0; i < ARRAY_COUNT(off); i++)
 		add_override(git, off[i][0], off[i][1]);
@@ -172,9 +171,10 @@ static char *ask(const struct git *git, const char *const *words)
 /* "filter.NAME.clean" of every filter: switched off by name. */
 static void override_filters(struct git *git)
 {
-	static const char *const words[] = { "config", "-z", "--name-only", "--get-regexp",
-					     "^(filter|diff|merge)\\.", NULL };
-	static const char *const dangerous[] = { ".clean", ".smudge", ".process", ".required",
+	static const char *const words[] = {
+		"config", "-z", "--name-only", "--get-regexp", "^(filter|diff|merge)\\.", NULL
+	};
+	static const char *const dangerous[] = { ".clean",   ".smudge",	  ".process", ".required",
 						 ".command", ".textconv", ".driver" };
 	auto_buf struct buf out = BUF_INIT;
 	auto_strings struct string_vec keys = { 0 };
@@ -188,8 +188,7 @@ static void override_filters(struct git *git)
 		for (size_t j = 0; j < ARRAY_COUNT(dangerous); j++)
 			/* A key with "=" cannot be written so; git then says so and fails. */
 			if (!strcmp(last, dangerous[j]))
-				add_override(git, keys.at[i],
-					     j == 3 ? "false" : "");
+				add_override(git, keys.at[i], j == 3 ? "false" : "");
 	}
 }
 
@@ -294,11 +293,17 @@ static void drop_repeats(struct string_vec *paths)
 
 int git_changes(const struct git *git, struct git_changes *ret, struct error *err)
 {
-	static const char *const tracked[] = { "diff-index", "-z", "--name-status", "--no-renames",
-					       "--no-ext-diff", "--ignore-submodules=all", "HEAD",
-					       "--", NULL };
-	static const char *const others[] = { "ls-files", "-z", "--others", "--exclude-standard",
-					      "--", NULL };
+	static const char *const tracked[] = { "diff-index",
+					       "-z",
+					       "--name-status",
+					       "--no-renames",
+					       "--no-ext-diff",
+					       "--ignore-submodules=all",
+					       "HEAD",
+					       "--",
+					       NULL };
+	static const char *const others[] = { "ls-files",	    "-z", "--others",
+					      "--exclude-standard", "--", NULL };
 	auto_buf struct buf status = BUF_INIT, list = BUF_INIT;
 	if (git->bare)
 		return 0;

@@ -21,7 +21,7 @@ struct git {
 	char *root;   /* of the working tree; of the repository itself when it is bare */
 	bool bare;
 	bool sha256;
-	char *head, *branch; /* of this host; branch "" when HEAD is detached */
+	char *head, *branch;	     /* of this host; branch "" when HEAD is detached */
 	struct string_vec overrides; /* "-c", "key=value", … */
 };
 /* "not a git repository", "no commits yet": ERROR_INVALID. */
@@ -58,8 +58,7 @@ int git_parse_status(const struct buf *text, struct git_changes *ret, struct err
 int git_submodules(const struct git *git, const char *commit, struct string_vec *ret,
 		   struct error *err);
 /* Names of a commit's files. */
-int git_files(const struct git *git, const char *commit, struct string_vec *ret,
-	      struct error *err);
+int git_files(const struct git *git, const char *commit, struct string_vec *ret, struct error *err);
 /* Without user and password, which are nobody's business in a guest. Caller frees. */
 char *git_clean_url(const char *url);
 

@@ -83,12 +83,13 @@ int transfer_plan(struct transfer *transfer, struct error *err)
 static int make_pack(const struct transfer *t, const char *dir, char **ret_pack, struct error *err)
 {
 	const char *const one[] = { "rev-list", "--objects", "--no-walk", t->base, "--", NULL };
-	const char *const all[] = { "rev-list", "--objects", "--all", t->base, t->git->head, "--",
-				    NULL };
+	const char *const all[] = { "rev-list",	  "--objects", "--all", t->base,
+				    t->git->head, "--",	       NULL };
 	auto_free char *prefix = xasprintf("%s/pack", dir), *list = xasprintf("%s/objects", dir);
 	/* No search for deltas: those that are there are taken over, the rest is sent once. */
-	const char *const pack[] = { "-c", "pack.compression=1", "pack-objects", "-q",
-				     "--window=0", prefix, NULL };
+	const char *const pack[] = { "-c", "pack.compression=1", "pack-objects",
+				     "-q", "--window=0",	 prefix,
+				     NULL };
 	auto_close int objects = open(list, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	auto_close int name = spawn_scratch(err);
 	if (objects < 0 || name < 0)

@@ -23,9 +23,9 @@ struct transfer {
 	const char *base;   /* the commit to begin at */
 	struct git *git;
 	/* filled by transfer_plan() */
-	struct git_changes changes; /* empty when base is not what is checked out here */
+	struct git_changes changes;	      /* empty when base is not what is checked out here */
 	struct string_vec submodules, others; /* others: changed, but not carried to another base */
-	struct string_vec places; /* submodules that can be sent */
+	struct string_vec places;	      /* submodules that can be sent */
 };
 /* Looks, sends nothing. Refuses submodules unless full, naming them. */
 int transfer_plan(struct transfer *transfer, struct error *err);

@@ -54,14 +54,16 @@ static bool leads_out(const char *name)
 static int extract(struct archive *from, struct archive *to, struct archive_entry *entry,
 		   const char *scratch, struct error *err)
 {
-	const char *name = archive_entry_pathname(entry);
+	/* Copies: what the entry gives out ends when something is set. */
+	auto_free char *name = xstrdup(archive_entry_pathname(entry));
+	auto_free char *hard = xstrdup(archive_entry_hardlink(entry));
 	mode_t type = archive_entry_filetype(entry);
 	if (!name || leads_out(name))
 		return refuse(name ? name : "", err);
-	if (archive_entry_hardlink(entry)) {
-		if (leads_out(archive_entry_hardlink(entry)))
+	if (hard) {
+		if (leads_out(hard))
 			return refuse(name, err);
-		auto_free char *link = xasprintf("%s/%s", scratch, archive_entry_hardlink(entry));
+		auto_free char *link = xasprintf("%s/%s", scratch, hard);
 		archive_entry_set_hardlink(entry, link);
 	} else if (type != AE_IFREG && type != AE_IFDIR && type != AE_IFLNK) {
 		return 0;
@@ -144,6 +146,7 @@ int unpack_finish(struct unpack *unpack, const char *name, struct error *err)
 	if (renameat(from, entry->d_name, to, name) == 0)
 		return 0;
 	if (errno == ENOTEMPTY || errno == EEXIST || errno == EISDIR || errno == ENOTDIR)
-		return error_set(err, ERROR_CONFLICT, "'%s/%s' is there already", unpack->dir, name);
+		return error_set(err, ERROR_CONFLICT, "'%s/%s' is there already", unpack->dir,
+				 name);
 	return error_sys(err, "cannot make '%s/%s'", unpack->dir, name);
 }

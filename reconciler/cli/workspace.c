@@ -15,9 +15,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define TURN_MS	      600000
-#define TURN_POLL_MS  200
-#define SHORT_HASH    10
+#define TURN_MS	     600000
+#define TURN_POLL_MS 200
+#define SHORT_HASH   10
 
 void workspace_clear(struct workspace *workspace)
 {
@@ -43,7 +43,8 @@ int workspace_open(struct workspace *ret, const struct workspace_options *option
 {
 	*ret = (struct workspace){ .options = *options };
 	if (options->from && !options->branch)
-		return error_set(err, ERROR_INVALID, "--from says where --branch begins: give both");
+		return error_set(err, ERROR_INVALID,
+				 "--from says where --branch begins: give both");
 	if (git_open(&ret->git, options->source, err) < 0)
 		return -1;
 	if (options->branch && check_branch(&ret->git, options->branch, err) < 0)
@@ -65,7 +66,8 @@ void workspace_notes(struct cli *cli, const struct workspace *workspace)
 {
 	const struct transfer *t = &workspace->transfer;
 	if (t->changes.untracked.count && !t->include_untracked && t->mode != TRANSFER_METADATA)
-		cli_note(cli, "%zu untracked file%s stay%s here, --include-untracked takes %s along",
+		cli_note(cli,
+			 "%zu untracked file%s stay%s here, --include-untracked takes %s along",
 			 t->changes.untracked.count, t->changes.untracked.count == 1 ? "" : "s",
 			 t->changes.untracked.count == 1 ? "s" : "",
 			 t->changes.untracked.count == 1 ? "it" : "them");
@@ -215,9 +217,9 @@ int workspace_failure(const char *name, const char *path, int status, int said, 
 				 "prepare %s' makes it",
 				 path, name, name);
 	case GUEST_NO_BASE:
-		return error_set(err, ERROR_INVALID,
-				 "the repository in vm '%s' does not have the commit to compare with",
-				 name);
+		return error_set(
+			err, ERROR_INVALID,
+			"the repository in vm '%s' does not have the commit to compare with", name);
 	default:
 		break;
 	}

@@ -24,7 +24,8 @@ static const char tree_function[] =
 
 static const char work_check[] =
 	"if [ -e \"$path\" ] && [ -z \"$force\" ]; then\n"
-	"	was=$(git -C \"$path\" rev-parse -q --verify " WORKSPACE_REF " 2>/dev/null) || was=\n"
+	"	was=$(git -C \"$path\" rev-parse -q --verify " WORKSPACE_REF
+	" 2>/dev/null) || was=\n"
 	"	if [ -n \"$was\" ]; then\n"
 	"		[ \"$(tree \"$path\")\" = \"$was\" ] || exit 65\n"
 	"	elif [ ! -d \"$path/.git\" ] && [ -n \"$(ls -A \"$path\")\" ]; then\n"
@@ -126,7 +127,6 @@ void exec_script(struct buf *out, const char *path, const char *const *words, si
 		buf_add(&line, i ? " " : "");
 		shell_quote(&line, words[i]);
 	}
-	buf_addf(out,
-		 "if command -v mise > /dev/null 2>&1; then exec mise exec -- %s; else %s; fi",
+	buf_addf(out, "if command -v mise > /dev/null 2>&1; then exec mise exec -- %s; else %s; fi",
 		 line.data, line.data);
 }

@@ -130,8 +130,9 @@ HANDLER(rpc_vm_ssh)
 	*ret = cJSON_CreateObject();
 	json_add_str(*ret, "name", vm->row.name);
 	if (vm->row.workspace)
-		cJSON_AddItemToObject(*ret, "workspace",
-				      json_parse(vm->row.workspace, strlen(vm->row.workspace), err));
+		cJSON_AddItemToObject(
+			*ret, "workspace",
+			json_parse(vm->row.workspace, strlen(vm->row.workspace), err));
 	json_add_str(*ret, "address", vm->row.address);
 	json_add_int(*ret, "port", USER_SSH_PORT);
 	json_add_str(*ret, "user", "root");

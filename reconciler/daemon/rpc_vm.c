@@ -113,8 +113,9 @@ HANDLER(rpc_vm_create)
 	if (!spec)
 		return -1;
 	if (ephemeral && spec->protect)
-		return error_set(err, ERROR_INVALID, "'protect' and a VM that is taken away by "
-						     "itself do not go together");
+		return error_set(err, ERROR_INVALID,
+				 "'protect' and a VM that is taken away by "
+				 "itself do not go together");
 	struct vm *vm = vm_create(d, "", spec, err);
 	if (!vm)
 		return -1;

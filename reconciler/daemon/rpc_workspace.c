@@ -22,8 +22,9 @@ HANDLER(rpc_workspace_begin)
 	json_add_str(*ret, "name", vm->row.name);
 	json_add_str(*ret, "id", vm->row.id);
 	if (vm->row.workspace)
-		cJSON_AddItemToObject(*ret, "workspace",
-				      json_parse(vm->row.workspace, strlen(vm->row.workspace), err));
+		cJSON_AddItemToObject(
+			*ret, "workspace",
+			json_parse(vm->row.workspace, strlen(vm->row.workspace), err));
 	return 0;
 }
 

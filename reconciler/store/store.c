@@ -22,44 +22,10 @@
 #define BUSY_MS		 2000
 #define CHECKPOINT_PAGES "8192"
 
-/* Never edited once released: a change is a new row. */
-static const struct migration migrations[] = {
-	{ 1, "CREATE TABLE vms ("
-	     " id TEXT PRIMARY KEY CHECK (length(id) = 10),"
-	     " name TEXT NOT NULL,"
-	     " stack TEXT NOT NULL,"
-	     " spec TEXT NOT NULL,"
-	     " revision INTEGER NOT NULL,"
-	     " applied TEXT,"
-	     " image_digest TEXT,"
-	     " kernel_digest TEXT,"
-	     " address TEXT UNIQUE,"
-	     " deleting INTEGER NOT NULL,"
-	     " allow_data_loss INTEGER NOT NULL,"
-	     " hold INTEGER NOT NULL,"
-	     " exit_reason TEXT,"
-	     " exit_revision INTEGER NOT NULL,"
-	     " expired_revision INTEGER NOT NULL,"
-	     " created_ms INTEGER NOT NULL) STRICT;"
-	     /* A VM that is being deleted may share its name with its successor. */
-	     "CREATE UNIQUE INDEX vms_by_name ON vms (name) WHERE NOT deleting;"
-	     "CREATE TABLE stacks ("
-	     " name TEXT PRIMARY KEY,"
-	     " source TEXT NOT NULL,"
-	     " watched INTEGER NOT NULL) STRICT;"
-	     "CREATE TABLE stack_sizes ("
-	     " stack TEXT NOT NULL,"
-	     " at_ms INTEGER NOT NULL,"
-	     " size INTEGER NOT NULL,"
-	     " PRIMARY KEY (stack, at_ms)) STRICT, WITHOUT ROWID;" },
-	{ 2, "ALTER TABLE vms ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0;"
-	     "ALTER TABLE vms ADD COLUMN workspace TEXT;" },
-};
-
 #define VM_COLUMNS                                                                                 \
 	"id, name, stack, spec, revision, applied, image_digest, kernel_digest, address, "         \
 	"deleting,"                                                                                \
-	" allow_data_loss, hold, exit_reason, exit_revision, expired_revision, created_ms,"   \
+	" allow_data_loss, hold, exit_reason, exit_revision, expired_revision, created_ms,"        \
 	" ephemeral, workspace"
 
 enum statement {
@@ -227,7 +193,7 @@ static int open_file(struct store *store, struct error *err)
 	if (check_writable(store, err) < 0)
 		return -1;
 	/* Everybody's file until migrate() has seen that it is ours: only reading before it. */
-	if (migrate(store->db, store->path, migrations, ARRAY_COUNT(migrations), err) < 0)
+	if (migrate(store->db, store->path, store_migrations, store_migration_count, err) < 0)
 		return -1;
 	/* All rows are read once and kept by the caller: there is nothing to keep pages for. */
 	if (sqlite3_exec(store->db,
