@@ -1,4 +1,5 @@
 #include "cli/tar.h"
+#include "base/fs.h"
 #include "base/mem.h"
 
 #include <archive.h>
@@ -14,7 +15,20 @@
 struct tar {
 	struct archive *archive;
 	char *chunk;
+	int fd;
+	int broken; /* errno of the write that failed; what follows goes nowhere */
 };
+
+/* libarchive does not free all it has once it was told of a failure, and ends an archive that is
+ * just freed. So it is told of none. */
+static la_ssize_t on_write(struct archive *archive, void *data, const void *bytes, size_t len)
+{
+	struct tar *tar = data;
+	(void)archive;
+	if (!tar->broken && fs_write_all(tar->fd, bytes, len) < 0)
+		tar->broken = errno;
+	return (la_ssize_t)len;
+}
 
 struct tar *tar_new(int fd)
 {
@@ -24,7 +38,8 @@ struct tar *tar_new(int fd)
 	archive_write_set_format_gnutar(tar->archive);
 	archive_write_set_bytes_per_block(tar->archive, CHUNK);
 	archive_write_set_bytes_in_last_block(tar->archive, 1);
-	if (archive_write_open_fd(tar->archive, fd) != ARCHIVE_OK)
+	tar->fd = fd;
+	if (archive_write_open(tar->archive, tar, NULL, on_write, NULL) != ARCHIVE_OK)
 		BUG("cannot begin an archive: %s", archive_error_string(tar->archive));
 	return tar;
 }
@@ -33,7 +48,8 @@ void tar_free(struct tar *tar)
 {
 	if (!tar)
 		return;
-	archive_write_fail(tar->archive);
+	if (!tar->broken)
+		tar->broken = ECANCELED;
 	archive_write_free(tar->archive);
 	free(tar->chunk);
 	free(tar);
@@ -41,6 +57,10 @@ void tar_free(struct tar *tar)
 
 static int failed(struct tar *tar, const char *name, struct error *err)
 {
+	if (tar->broken) {
+		errno = tar->broken;
+		return error_sys(err, "cannot send '%s'", name);
+	}
 	int cause = archive_errno(tar->archive);
 	error_set(err, ERROR_SYSTEM, "cannot send '%s': %s", name,
 		  archive_error_string(tar->archive) ? archive_error_string(tar->archive) : "");
@@ -61,7 +81,7 @@ static int add_header(struct tar *tar, const char *name, mode_t type, const stru
 		archive_entry_set_symlink(entry, link);
 	int result = archive_write_header(tar->archive, entry);
 	archive_entry_free(entry);
-	return result < ARCHIVE_WARN ? failed(tar, name, err) : 0;
+	return result < ARCHIVE_WARN || tar->broken ? failed(tar, name, err) : 0;
 }
 
 /* As many bytes as were promised, whatever happens to the file meanwhile. */
@@ -79,7 +99,7 @@ static int add_data(struct tar *tar, const char *name, int fd, off_t size, struc
 			memset(tar->chunk, 0, want);
 			got = (ssize_t)want;
 		}
-		if (archive_write_data(tar->archive, tar->chunk, (size_t)got) < 0)
+		if (archive_write_data(tar->archive, tar->chunk, (size_t)got) < 0 || tar->broken)
 			return failed(tar, name, err);
 		at += got;
 	}
@@ -165,5 +185,7 @@ int tar_add_tree(struct tar *tar, const char *name, int dirfd, const char *path,
 
 int tar_finish(struct tar *tar, struct error *err)
 {
-	return archive_write_close(tar->archive) == ARCHIVE_OK ? 0 : failed(tar, "the end", err);
+	return archive_write_close(tar->archive) == ARCHIVE_OK && !tar->broken
+		       ? 0
+		       : failed(tar, "the end", err);
 }

@@ -1,6 +1,8 @@
 /* cli: repositories, the stream a guest gets, its scripts (run here by sh), patches back. */
 #include "test_cli_help.h"
 
+#include <signal.h>
+
 #include "cli/spawn.h"
 #include "cli/ssh_include.h"
 #include "cli/tar.h"
@@ -217,6 +219,26 @@ static void exec_runs_words_as_they_are(void **state)
 	assert_string_equal(wrapped, "in mise: exec -- sh -c exit 42");
 }
 
+static void nobody_reading_is_an_error_and_no_leak(void **state)
+{
+	(void)state;
+	int ends[2];
+	auto_git struct git git = { 0 };
+	auto_free char *cache = xasprintf("%s/cache", top);
+	sh("head -c 3000000 /dev/urandom > \"$R/large\"");
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	close(ends[0]);
+	assert_int_equal(git_open(&git, repo, &err), 0);
+	auto_transfer struct transfer transfer = {
+		.include_untracked = true, .branch = git.branch, .base = git.head, .git = &git
+	};
+	assert_int_equal(transfer_plan(&transfer, &err), 0);
+	assert_int_equal(transfer_send(&transfer, cache, ends[1], &err), -1);
+	assert_int_equal(err.sys, EPIPE);
+	close(ends[1]);
+}
+
 static void what_is_no_repository_is_told(void **state)
 {
 	(void)state;
@@ -361,6 +383,7 @@ int main(void)
 		CASE(a_stream_that_ends_early_leaves_what_was_there),
 		CASE(a_patch_gives_the_same_tree),
 		CASE(exec_runs_words_as_they_are),
+		CASE(nobody_reading_is_an_error_and_no_leak),
 		CASE(what_is_no_repository_is_told),
 		CASE(lists_are_separated_by_nul),
 		CASE(urls_lose_their_passwords),
