@@ -154,7 +154,7 @@ def scenario_a_workspace_there_and_back(home):
     home.banger("workspace", "prepare", "web", repo)
     equal(first.wait(PATIENCE), 0, first.stderr.read())
     first.stderr.close()
-    write(repo, "large", os.urandom(80 << 20))
+    write(repo, "large", os.urandom(62 << 20))
     full = home.banger("workspace", "prepare", "web", repo, "--include-untracked", code=4)
     check("is full" in full.err and "work_disk" in full.err, full)
     os.unlink(os.path.join(repo, "large"))
