@@ -9,7 +9,7 @@ _banger() {
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
-	words='validate diff apply watch unwatch ps show create set start stop restart kill delete prune ssh logs stats ports health image op daemon ping doctor version help vm '
+	words='validate diff apply watch unwatch ps show create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor version help vm '
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		[[ $word == -* ]] && continue
@@ -37,7 +37,12 @@ _banger() {
 	--port) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--set) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--signal) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--name) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--branch) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--from) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--mode) COMPREPLY=($(compgen -W "shallow full metadata" -- "$cur")) ;;
 	--tail) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--base-commit) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--output) COMPREPLY=($(compgen -W "table wide json yaml name" -- "$cur")) ;;
 	esac
 	case $prev in --* | -f | -o) [[ ${#COMPREPLY[@]} -gt 0 ]] && return ;; esac
@@ -47,7 +52,7 @@ _banger() {
 	esac
 	case $first in
 	'') names=$words ;;
-	vm) [[ -z $second ]] && names='ps show create set start stop restart kill delete prune ssh logs stats ports health ping ' ;;
+	vm) [[ -z $second ]] && names='ps show create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace ping ' ;;
 	image) [[ -z $second ]] && names='pull list show delete ' ;;
 	op) [[ -z $second ]] && names='list show wait ' ;;
 	daemon) [[ -z $second ]] && names='start stop status ' ;;
@@ -74,10 +79,17 @@ _banger() {
 	'rm' | 'vm delete' | 'delete') flags='--file -f --yes -y --no-wait --timeout ' names="$(_banger_names vm)" ;;
 	'vm prune' | 'prune') flags='--yes -y --no-wait --timeout ' names="" ;;
 	'vm ssh' | 'ssh') flags='--tty -t --timeout ' names="$(_banger_names vm)" ;;
+	'vm exec' | 'exec') flags='--auto-prepare --tty -t --timeout ' names="$(_banger_names vm)" ;;
+	'vm run' | 'run') flags='--rm --name --branch --from --mode --include-untracked --dry-run --tty -t --image --kernel --kernel-args --vcpus --memory --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set ' names="" dirs=1 ;;
 	'vm logs' | 'logs') flags='--follow -f --tail -n --raw ' names="$(_banger_names vm)" ;;
 	'vm stats' | 'stats') flags='--watch -w ' names="$(_banger_names vm)" ;;
 	'vm ports' | 'ports') flags='' names="$(_banger_names vm)" ;;
 	'vm health' | 'health') flags='' names="$(_banger_names vm)" ;;
+	'vm cp' | 'cp') flags='' names="" ;;
+	'vm ssh-config' | 'ssh-config') flags='--install --uninstall ' names="" ;;
+	'vm workspace prepare' | 'workspace prepare') flags='--branch --from --mode --include-untracked --dry-run --force ' names="$(_banger_names vm)" ;;
+	'vm workspace export' | 'workspace export') flags='--base-commit --file -o --force ' names="$(_banger_names vm)" ;;
+	'vm workspace diff' | 'workspace diff') flags='' names="$(_banger_names vm)" ;;
 	'image pull') flags='--force --no-wait --timeout ' names="$(_banger_names image)" ;;
 	'image ls' | 'image list') flags='' names="" ;;
 	'image show') flags='' names="$(_banger_names image)" ;;

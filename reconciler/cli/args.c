@@ -153,7 +153,8 @@ int args_parse(struct args *args, const struct command *command, const char *con
 		const char *arg = argv[i];
 		size_t used = 1;
 		if (!verbatim && !strcmp(arg, "--")) {
-			verbatim = true;
+			verbatim = args->dashes = true;
+			args->words_before = args->words.count;
 		} else if (!verbatim && arg[0] == '-' && arg[1] == '-') {
 			if (parse_long(args, command, argv + i, count - i, &used, err) < 0)
 				return -1;

@@ -21,6 +21,8 @@ DEFINE_VEC(word_vec, const char *)
 struct args {
 	struct word_vec words;
 	struct flag_value_vec flags;
+	bool dashes; /* "--" was there, behind so many words */
+	size_t words_before;
 };
 
 /* Appends to args. command NULL: only the global flags are known, and the first word ends it.

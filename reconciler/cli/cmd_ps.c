@@ -4,6 +4,7 @@
 #include "cli/conn.h"
 #include "cli/table.h"
 #include "cli/term.h"
+#include "cli/workspace.h"
 #include "base/units.h"
 #include "schema/vm_spec.h"
 #include "sys/loop.h"
@@ -98,6 +99,9 @@ static void add_row(struct table *table, const cJSON *vm, bool wide)
 	add_ports(&ports, vm);
 	table_cell(table, ports.data);
 	table_cell(table, json_str(vm, "stack", NULL));
+	const cJSON *record = json_get(vm, "workspace");
+	auto_free char *workspace = record ? workspace_cell(record) : NULL;
+	table_cell(table, workspace);
 	table_cell(table, age);
 	if (wide)
 		add_wide(table, vm);
@@ -121,6 +125,7 @@ static void print_vms(struct cli *cli, const cJSON *list)
 	table_column(&table, "MEMORY", true);
 	table_column(&table, "PORTS", false);
 	table_column(&table, "STACK", false);
+	table_column(&table, "WORKSPACE", false);
 	table_column(&table, "AGE", true);
 	for (size_t i = 0; wide && i < ARRAY_COUNT(wide_titles); i++)
 		table_column(&table, wide_titles[i], false);

@@ -3,6 +3,7 @@
 #include "cli/cmds.h"
 #include "cli/conn.h"
 #include "cli/planned.h"
+#include "cli/spec_flags.h"
 #include "cli/wait.h"
 
 #include <signal.h>
@@ -160,8 +161,7 @@ static void add_assignment(cJSON *list, const char *key, const char *value)
 	cJSON_AddItemToArray(list, cJSON_CreateString(text));
 }
 
-/* A list of key=value as the daemon wants them, from flags, --set and words behind the name. */
-static int spec_assignments(struct cli *cli, cJSON *list, struct error *err)
+int spec_flags(struct cli *cli, cJSON *list, struct error *err)
 {
 	auto_buf struct buf ports = BUF_INIT;
 	const char *value;
@@ -178,6 +178,15 @@ static int spec_assignments(struct cli *cli, cJSON *list, struct error *err)
 					 value);
 		cJSON_AddItemToArray(list, cJSON_CreateString(value));
 	}
+	return 0;
+}
+
+/* The same, and words behind the name. */
+static int spec_assignments(struct cli *cli, cJSON *list, struct error *err)
+{
+	const char *value;
+	if (spec_flags(cli, list, err) < 0)
+		return -1;
 	for (size_t i = 1; i < cli->args.words.count; i++) {
 		value = cli->args.words.at[i];
 		if (!strchr(value, '='))

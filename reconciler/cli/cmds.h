@@ -29,6 +29,16 @@ int cmd_stats(struct cli *cli);
 int cmd_ports(struct cli *cli);
 int cmd_health(struct cli *cli);
 int cmd_ping_guest(struct cli *cli);
+/* cmd_run.c */
+int cmd_exec(struct cli *cli);
+int cmd_run(struct cli *cli);
+/* cmd_cp.c, cmd_ssh_config.c */
+int cmd_cp(struct cli *cli);
+int cmd_ssh_config(struct cli *cli);
+/* cmd_workspace.c */
+int cmd_workspace_prepare(struct cli *cli);
+int cmd_workspace_export(struct cli *cli);
+int cmd_workspace_diff(struct cli *cli);
 /* cmd_watch.c */
 int cmd_watch(struct cli *cli);
 int cmd_unwatch(struct cli *cli);

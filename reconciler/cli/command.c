@@ -60,7 +60,7 @@ bool command_is_family(const char *word)
 	return false;
 }
 
-static const char *const families[] = { "vm", "image", "op", "daemon" };
+static const char *const families[] = { "vm", "workspace", "image", "op", "daemon" };
 
 const char *command_suggest(const char *first, const char *second)
 {

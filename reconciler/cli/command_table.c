@@ -1,156 +1,7 @@
-/* The table of commands. Flags that several commands share are macros, so that they read alike. */
+/* The table of commands. */
 #include "cli/command.h"
 #include "cli/cmds.h"
-
-#define FLAG_FILE                                                                                  \
-	{                                                                                          \
-		.name = "file", .letter = 'f', .value = "FILE|DIR|-", .complete = COMPLETE_FILE,   \
-		.doc = "read VMs from it; may be repeated (default: vms.yaml here)"                \
-	}
-#define FLAG_YES                                                                                   \
-	{                                                                                          \
-		.name = "yes", .letter = 'y', .doc = "do not ask"                                  \
-	}
-#define FLAG_TIMEOUT                                                                               \
-	{                                                                                          \
-		.name = "timeout", .value = "DURATION",                                            \
-		.doc = "wait no longer than this (90s, 10m)"                                       \
-	}
-#define FLAG_NO_WAIT                                                                               \
-	{                                                                                          \
-		.name = "no-wait", .doc = "print the operations' ids and do not wait for them"     \
-	}
-#define FLAGS_POLICY                                                                               \
-	{ .name = "prune", .doc = "delete VMs of the stack that left the files" },                 \
-		{ .name = "prune-all", .doc = "like --prune, however many they are" },             \
-		{ .name = "adopt", .doc = "take VMs of these names that belong to no stack" },     \
-		{ .name = "take-over",                                                             \
-		  .doc = "take the stack from the path it was applied from before" },              \
-		{ .name = "allow-data-loss", .doc = "let disks shrink or vanish" },                \
-	{                                                                                          \
-		.name = "update-images",                                                           \
-		.doc = "reimage VMs whose image name means another image now"                      \
-	}
-/* One flag a scalar field; "-" in the flag is "_" in the key (cmd_vm.c: spec_assignments). */
-#define FLAGS_SPEC                                                                                 \
-	{ .name = "image",                                                                         \
-	  .value = "NAME",                                                                         \
-	  .doc = "what the system disk is made of",                                                \
-	  .complete = COMPLETE_IMAGE },                                                            \
-		{ .name = "kernel", .value = "NAME", .doc = "kernel, if not the image's" },        \
-		{ .name = "kernel-args",                                                           \
-		  .value = "TEXT",                                                                 \
-		  .doc = "appended to the kernel's command line" },                                \
-		{ .name = "vcpus", .value = "N", .doc = "virtual CPUs" },                          \
-		{ .name = "memory", .value = "SIZE", .doc = "such as 512Mi" },                     \
-		{ .name = "system-disk", .value = "SIZE", .doc = "size of the system disk" },      \
-		{ .name = "work-disk",                                                             \
-		  .value = "SIZE",                                                                 \
-		  .doc = "size of the disk at /root, 0 for none" },                                \
-		{ .name = "nat", .doc = "may reach beyond this host" },                            \
-		{ .name = "restart",                                                               \
-		  .value = "WHEN",                                                                 \
-		  .words = "always on-failure never",                                              \
-		  .complete = COMPLETE_WORDS,                                                      \
-		  .doc = "start again when it ends by itself" },                                   \
-		{ .name = "ready", .value = "WHAT", .doc = "ssh, agent, tcp:PORT or none" },       \
-		{ .name = "hypervisor", .value = "NAME", .doc = "which one runs it" },             \
-		{ .name = "network", .value = "NAME", .doc = "how it is connected" },              \
-		{ .name = "ttl", .value = "DURATION", .doc = "delete it after this time" },        \
-		{ .name = "protect", .doc = "refuse to delete it" },                               \
-		{ .name = "port",                                                                  \
-		  .letter = 'p',                                                                   \
-		  .value = "HOST:GUEST",                                                           \
-		  .doc = "forward a port of this host; may be repeated" },                         \
-	{                                                                                          \
-		.name = "set", .value = "KEY=VALUE", .doc = "any field of banger-vms(5)"           \
-	}
-
-const struct flag global_flags[] = {
-	{ .name = "output",
-	  .letter = 'o',
-	  .value = "FORMAT",
-	  .complete = COMPLETE_WORDS,
-	  .words = "table wide json yaml name",
-	  .doc = "table, wide, json, yaml or name" },
-	{ .name = "no-color", .doc = "no colours (NO_COLOR does the same)" },
-	{ .name = "quiet", .letter = 'q', .doc = "only errors; of lists only the names" },
-	{ .name = "verbose", .letter = 'v', .doc = "more about what happens" },
-	{ .name = "help", .letter = 'h', .doc = "about a command" },
-	{ 0 },
-};
-
-static const struct flag file_flags[] = { FLAG_FILE, { 0 } };
-static const struct flag diff_flags[] = { FLAG_FILE, FLAGS_POLICY, { 0 } };
-static const struct flag apply_flags[] = { FLAG_FILE,	 FLAG_YES,     FLAGS_POLICY,
-					   FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
-static const struct flag wait_flags[] = { FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
-static const struct flag delete_flags[] = {
-	FLAG_FILE, FLAG_YES, FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 }
-};
-static const struct flag prune_flags[] = { FLAG_YES, FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
-static const struct flag create_flags[] = {
-	FLAGS_SPEC,   { .name = "no-start", .doc = "make it, but leave it stopped" },
-	FLAG_NO_WAIT, FLAG_TIMEOUT,
-	{ 0 },
-};
-static const struct flag set_flags[] = {
-	FLAGS_SPEC,
-	FLAG_YES,
-	{ .name = "allow-data-loss", .doc = "let disks shrink or vanish" },
-	FLAG_NO_WAIT,
-	FLAG_TIMEOUT,
-	{ 0 },
-};
-static const struct flag kill_flags[] = {
-	{ .name = "signal", .letter = 's', .value = "SIGNAL", .doc = "KILL unless given" },
-	FLAG_NO_WAIT,
-	FLAG_TIMEOUT,
-	{ 0 },
-};
-static const struct flag ssh_flags[] = {
-	{ .name = "tty", .letter = 't', .doc = "give the command a terminal" },
-	{ .name = "timeout",
-	  .value = "DURATION",
-	  .doc = "how long to wait for a VM that is starting (2m)" },
-	{ 0 },
-};
-static const struct flag logs_flags[] = {
-	{ .name = "follow", .letter = 'f', .doc = "go on as more is written" },
-	{ .name = "tail", .letter = 'n', .value = "N", .doc = "begin at the last N lines" },
-	{ .name = "raw", .doc = "control sequences too, on a terminal" },
-	{ 0 },
-};
-static const struct flag stats_flags[] = {
-	{ .name = "watch", .letter = 'w', .doc = "again every two seconds, until Ctrl-C" },
-	{ 0 },
-};
-static const struct flag watch_flags[] = {
-	{ .name = "list", .letter = 'l', .doc = "the directories that are watched" },
-	{ .name = "take-over", .doc = "take the stack from the path it was applied from before" },
-	{ 0 },
-};
-static const struct flag pull_flags[] = {
-	{ .name = "force", .doc = "again, although it is there" },
-	FLAG_NO_WAIT,
-	FLAG_TIMEOUT,
-	{ 0 },
-};
-static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
-
-#define MORE_APPLY                                                                                 \
-	"Shows the plan, asks on a terminal when running VMs would be interrupted or deleted "     \
-	"(elsewhere --yes is wanted), then follows the work until every VM is ready or failed. "   \
-	"Ctrl-C leaves the work to the daemon.\n\n"                                                \
-	"VMs that left the files are listed and kept, unless --prune is given."
-#define MORE_SSH                                                                                   \
-	"Without a command a shell. Every word of the command reaches the guest as one word, "     \
-	"whatever it holds: banger ssh web -- sh -c 'exit 42' ends with 42. The guest's key is "   \
-	"known beforehand and always checked. What ssh or banger itself cannot do ends with 125."
-#define MORE_DELETE                                                                                \
-	"Names are deleted without a question; with --file the VMs that the files name are, "      \
-	"after "                                                                                   \
-	"one. A VM that belongs to a stack is refused by name: take it out of its file."
+#include "cli/command_flags.h"
 
 const struct command commands[] = {
 	{ .name = "validate",
@@ -298,6 +149,29 @@ const struct command commands[] = {
 	  .more = MORE_SSH,
 	  .doc = "a shell in a VM, or a command with its exit status",
 	  .run = cmd_ssh },
+	{ .name = "exec",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = exec_flags,
+	  .args = "NAME [-- COMMAND...]",
+	  .min_words = 1,
+	  .max_words = WORDS_ANY,
+	  .verbatim_after = 1,
+	  .complete = COMPLETE_VM,
+	  .more = MORE_EXEC,
+	  .doc = "a command, or a shell, in a VM's workspace",
+	  .run = cmd_exec },
+	{ .name = "run",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = run_flags,
+	  .args = "[REPO] [-- COMMAND...]",
+	  .max_words = WORDS_ANY,
+	  .verbatim_after = 1,
+	  .complete = COMPLETE_DIR,
+	  .more = MORE_RUN,
+	  .doc = "a command, or a shell, in a new VM",
+	  .run = cmd_run },
 	{ .name = "logs",
 	  .group = GROUP_VM,
 	  .vm_verb = true,
@@ -335,6 +209,56 @@ const struct command commands[] = {
 	  .complete = COMPLETE_VM,
 	  .doc = "whether VMs are well, and what is wrong; 1 when one is not",
 	  .run = cmd_health },
+
+	{ .name = "cp",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .args = "SRC NAME:DST | NAME:SRC DST",
+	  .min_words = 2,
+	  .max_words = 2,
+	  .complete = COMPLETE_FILE,
+	  .more = MORE_CP,
+	  .doc = "copy a file or directory into a VM or out of one",
+	  .run = cmd_cp },
+	{ .name = "ssh-config",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = ssh_config_flags,
+	  .args = "",
+	  .more = MORE_SSH_CONFIG,
+	  .doc = "let plain ssh know VMs as NAME.vm",
+	  .run = cmd_ssh_config },
+	{ .name = "workspace prepare",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = prepare_flags,
+	  .args = "NAME [SRC]",
+	  .min_words = 1,
+	  .max_words = 2,
+	  .complete = COMPLETE_VM,
+	  .more = MORE_PREPARE,
+	  .doc = "bring a git repository of this host into a VM",
+	  .run = cmd_workspace_prepare },
+	{ .name = "workspace export",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .flags = export_flags,
+	  .args = "NAME",
+	  .min_words = 1,
+	  .max_words = 1,
+	  .complete = COMPLETE_VM,
+	  .more = MORE_EXPORT,
+	  .doc = "the work done in a VM as a patch",
+	  .run = cmd_workspace_export },
+	{ .name = "workspace diff",
+	  .group = GROUP_VM,
+	  .vm_verb = true,
+	  .args = "NAME",
+	  .min_words = 1,
+	  .max_words = 1,
+	  .complete = COMPLETE_VM,
+	  .doc = "what workspace export would write, to read",
+	  .run = cmd_workspace_diff },
 
 	{ .name = "image pull",
 	  .group = GROUP_IMAGE,

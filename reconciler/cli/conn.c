@@ -28,6 +28,7 @@
 struct conn {
 	struct rpc_client *client;
 	struct daemon_info daemon;
+	int fd; /* the client's */
 };
 
 static int open_dir(const char *path, struct error *err)
@@ -199,6 +200,7 @@ static int open_once(struct cli *cli, bool start, struct error *err)
 		return -1;
 	cli->conn = xcalloc(1, sizeof(*cli->conn));
 	cli->conn->client = rpc_client_new(fd);
+	cli->conn->fd = fd;
 	if (ask_who(cli, err) == 0)
 		return 0;
 	conn_close(cli);
@@ -239,6 +241,11 @@ void conn_close(struct cli *cli)
 const struct daemon_info *conn_daemon(const struct cli *cli)
 {
 	return &cli->conn->daemon;
+}
+
+int conn_fd(const struct cli *cli)
+{
+	return cli->conn ? cli->conn->fd : -1;
 }
 
 bool conn_is_lost(const struct error *err)

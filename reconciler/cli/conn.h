@@ -21,6 +21,9 @@ void conn_close(struct cli *cli);
 /* Who answered when the connection was made. */
 const struct daemon_info *conn_daemon(const struct cli *cli);
 
+/* For waiting until it ends; -1 when there is none. */
+int conn_fd(const struct cli *cli);
+
 /* Calls, connecting first. params is borrowed, may be NULL. fd -1: none. *ret is the caller's. */
 int conn_call(struct cli *cli, const char *method, const cJSON *params, cJSON **ret,
 	      struct error *err);

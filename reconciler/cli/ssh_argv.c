@@ -90,6 +90,10 @@ void ssh_argv_init(struct ssh_argv *argv, const struct ssh_command *command)
 	add(argv, "%s", json_str(target, "user", "root"));
 	add(argv, "--");
 	add(argv, "%s", json_str(target, "address", ""));
+	if (command->line) {
+		add(argv, "%s", command->line);
+		return;
+	}
 	if (!command->count)
 		return;
 	auto_buf struct buf line = BUF_INIT;

@@ -12,6 +12,7 @@ struct ssh_command {
 	const cJSON *target;	  /* what vm.ssh answered */
 	const char *const *words; /* the command; count 0: a shell */
 	size_t count;
+	const char *line; /* instead of words: for the guest's shell to read */
 	bool tty, verbose;
 	pid_t notify_pid; /* gets SIGUSR1 once connected; 0: nobody */
 };

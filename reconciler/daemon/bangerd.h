@@ -11,7 +11,9 @@
  * pull.c     image pulls, one a name
  * watch.c    watched directories
  * ballast.c  space for the moment when there is none
- * conn.c     RPC connections; rpc_*.c the handlers */
+ * conn.c     RPC connections; rpc_*.c the handlers
+ * lease.c    what lasts as long as a connection: ephemeral VMs, work in a guest
+ * ssh_config.c the file for plain ssh */
 #ifndef DAEMON_BANGERD_H
 #define DAEMON_BANGERD_H
 
@@ -259,18 +261,42 @@ void conns_op_changed(struct bangerd *d);
 struct later *conn_later(struct request *request);
 void later_answer(struct later *later, cJSON *result_taken);
 #define ASK_NAMES_MAX 16 /* VMs of one vm.stats, vm.ports, …: their answers fit a frame */
+pid_t conn_peer(const struct conn *conn);
+
+/* --- lease.c --- */
+enum lease_kind {
+	LEASE_LIFE,	 /* the VM is deleted when it ends */
+	LEASE_WORKSPACE, /* somebody works on the guest's workspace: one at a time */
+};
+struct lease;
+/* Who has it; 0: nobody. */
+pid_t lease_holder(const struct vm *vm, enum lease_kind kind, const struct conn **ret_conn);
+void lease_take(struct vm *vm, enum lease_kind kind, struct conn *conn);
+void lease_give(struct vm *vm, enum lease_kind kind);
+/* The connection ends: so do its leases, and the VMs that lived by them. */
+void leases_end(struct bangerd *d, const struct conn *conn);
+/* At the start: ephemeral VMs whose clients do not come back in time go. */
+void leases_resume(struct bangerd *d);
+void leases_free(struct bangerd *d);
+
+/* --- ssh_config.c --- */
+void ssh_config_stale(struct bangerd *d);
+void ssh_config_free(struct bangerd *d);
 
 /* --- small things the handlers share: reply.c --- */
 cJSON *fault_to_json(const struct fault *fault);
 /* The plan's head and its VMs from offset on, as many as fit a frame, with `next`. */
 cJSON *plan_page_to_json(const struct plan *plan, size_t offset);
-/* The VM, or NOT_FOUND with a suggestion. A unique prefix is not enough: names are exact. */
+/* The VM of this name, else the only one whose name begins so. Several: CONFLICT, naming them. */
 struct vm *vm_named(struct bangerd *d, const char *name, struct error *err);
+/* The same for what cannot be taken back: the whole name. */
+struct vm *vm_named_whole(struct bangerd *d, const char *name, struct error *err);
 /* {"items": [...]} with fn's result for every name of params.names: an operation (NULL: there was
  * nothing to do) or an error. */
+/* whole: names may not be shortened. */
 typedef int (*vm_verb)(struct request *request, struct vm *vm, const struct op **ret_op,
 		       struct error *err);
-cJSON *each_name(struct request *request, vm_verb verb);
+cJSON *each_name(struct request *request, vm_verb verb, bool whole);
 cJSON *error_to_json(const struct error *err);
 
 /* --- handlers, by file --- */
@@ -297,6 +323,9 @@ HANDLER(rpc_vm_stats);
 HANDLER(rpc_vm_health);
 HANDLER(rpc_vm_ports);
 HANDLER(rpc_vm_ping);
+HANDLER(rpc_vm_lease);
+HANDLER(rpc_workspace_begin);
+HANDLER(rpc_workspace_end);
 HANDLER(rpc_op_list);
 HANDLER(rpc_op_wait);
 HANDLER(rpc_image_list);
@@ -328,6 +357,8 @@ struct bangerd {
 	struct loop_watch *listen_watch;
 	int listen_fd;
 	struct loop_timer *resync, *ttl, *accept_again;
+	struct lease *leases;
+	struct loop_timer *lease_grace, *ssh_config;
 	bool any_dirty, ops_moved, failed;
 	struct image_hint *hints; /* stack_context()'s */
 	size_t hint_count;

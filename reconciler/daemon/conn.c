@@ -31,6 +31,7 @@ struct conn {
 	struct bangerd *d;
 	struct conn *next;
 	int fd;
+	pid_t pid;
 	struct loop_watch *watch;
 	struct loop_timer *timer;
 	struct rpc_frames frames;
@@ -42,6 +43,11 @@ struct conn {
 	struct later *laters;
 	bool closing; /* set in the middle of its own callback: closed at the end of it */
 };
+
+pid_t conn_peer(const struct conn *conn)
+{
+	return conn->pid;
+}
 
 static void parked_free(struct parked *parked)
 {
@@ -55,6 +61,7 @@ static void conn_close(struct conn *conn)
 	while (*at != conn)
 		at = &(*at)->next;
 	*at = conn->next;
+	leases_end(conn->d, conn);
 	loop_unwatch(conn->watch);
 	loop_timer_free(conn->timer);
 	for (size_t i = 0; i < conn->fd_count; i++)
@@ -325,6 +332,7 @@ static void accept_one(void *data, uint32_t events)
 	}
 	struct conn *conn = xcalloc(1, sizeof(*conn));
 	conn->d = d;
+	conn->pid = pid;
 	conn->frames.in = conn->out = BUF_INIT;
 	conn->fd = take_fd(&fd);
 	conn->next = d->conns;

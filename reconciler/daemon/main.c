@@ -131,6 +131,8 @@ static int set_up(struct bangerd *d, struct error *err)
 	loop_before_sleep(d->loop, converge, d);
 	for (size_t i = 0; i < d->vm_count; i++)
 		vm_mark(d->vms[i]);
+	leases_resume(d);
+	ssh_config_stale(d);
 	converge_schedule_ttl(d);
 	loop_timer_set(d->resync, RESYNC_MS);
 	return 0;
@@ -144,6 +146,8 @@ static void tear_down(struct bangerd *d)
 		if (d->vms[i]->job)
 			atomic_store(&d->vms[i]->job->cancel, true);
 	pulls_cancel(d);
+	/* Before the connections: their ephemeral VMs wait for the next daemon. */
+	leases_free(d);
 	conns_free(d);
 	pool_free(d->pool);
 	for (size_t i = 0; i < d->vm_count; i++)
@@ -158,6 +162,7 @@ static void tear_down(struct bangerd *d)
 	free(d->ops);
 	loop_timer_free(d->resync);
 	loop_timer_free(d->ttl);
+	ssh_config_free(d);
 	store_stacks_clear(&d->stacks);
 	store_close(d->store);
 	loop_free(d->loop);

@@ -47,16 +47,58 @@ cJSON *plan_page_to_json(const struct plan *plan, size_t offset)
 	return page;
 }
 
-struct vm *vm_named(struct bangerd *d, const char *name, struct error *err)
+#define CANDIDATES 5
+
+/* Those whose names begin so, "a, b, … and 3 more", and the first of them. */
+static size_t candidates(struct bangerd *d, const char *prefix, struct vm **ret_first,
+			 struct buf *names)
+{
+	size_t count = 0, len = strlen(prefix);
+	for (size_t i = 0; len && i < d->vm_count; i++) {
+		if (strncmp(d->vms[i]->row.name, prefix, len) != 0)
+			continue;
+		if (!count)
+			*ret_first = d->vms[i];
+		if (count < CANDIDATES)
+			buf_addf(names, "%s%s", count ? ", " : "", d->vms[i]->row.name);
+		count++;
+	}
+	if (count > CANDIDATES)
+		buf_addf(names, " and %zu more", count - CANDIDATES);
+	return count;
+}
+
+static struct vm *named(struct bangerd *d, const char *name, bool whole, struct error *err)
 {
 	struct vm *vm = vm_find(d, name);
 	if (vm)
 		return vm;
-	error_set(err, ERROR_NOT_FOUND, "no VM is called '%.63s', see banger ps", name);
+	auto_buf struct buf names = BUF_INIT;
+	size_t count = candidates(d, name, &vm, &names);
+	if (count == 1 && !whole)
+		return vm;
+	if (!count)
+		error_set(err, ERROR_NOT_FOUND, "no VM is called '%.63s', see banger ps", name);
+	else if (count == 1)
+		error_set(err, ERROR_NOT_FOUND,
+			  "no VM is called '%.63s'; '%s' has to be written out for this", name,
+			  names.data);
+	else
+		error_set(err, ERROR_CONFLICT, "'%.63s' may mean any of %s", name, names.data);
 	return NULL;
 }
 
-cJSON *each_name(struct request *request, vm_verb verb)
+struct vm *vm_named(struct bangerd *d, const char *name, struct error *err)
+{
+	return named(d, name, false, err);
+}
+
+struct vm *vm_named_whole(struct bangerd *d, const char *name, struct error *err)
+{
+	return named(d, name, true, err);
+}
+
+cJSON *each_name(struct request *request, vm_verb verb, bool whole)
 {
 	cJSON *result = cJSON_CreateObject();
 	cJSON *items = cJSON_AddArrayToObject(result, "items");
@@ -65,11 +107,11 @@ cJSON *each_name(struct request *request, vm_verb verb)
 	{
 		struct error err = { 0 };
 		const char *text = cJSON_IsString(name) ? name->valuestring : "";
-		struct vm *vm = vm_named(request->d, text, &err);
+		struct vm *vm = named(request->d, text, whole, &err);
 		const struct op *op = NULL;
 		bool failed = !vm || verb(request, vm, &op, &err) < 0;
 		cJSON *item = cJSON_CreateObject();
-		json_add_str(item, "name", text);
+		json_add_str(item, "name", vm ? vm->row.name : text);
 		if (failed)
 			cJSON_AddItemToObject(item, "error", error_to_json(&err));
 		else if (op)

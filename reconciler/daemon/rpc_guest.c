@@ -139,6 +139,11 @@ HANDLER(rpc_vm_ssh)
 	auto_free char *known_hosts = xasprintf("%s/%s/known_hosts", d->vms_dir, vm->row.id);
 	auto_free char *alias = xasprintf("banger-%s", vm->row.id);
 	*ret = cJSON_CreateObject();
+	json_add_str(*ret, "name", vm->row.name);
+	if (vm->row.workspace)
+		cJSON_AddItemToObject(
+			*ret, "workspace",
+			json_parse(vm->row.workspace, strlen(vm->row.workspace), err));
 	json_add_str(*ret, "address", vm->row.address);
 	json_add_int(*ret, "port", USER_SSH_PORT);
 	json_add_str(*ret, "user", "root");

@@ -91,6 +91,7 @@ HANDLER(rpc_vm_create)
 {
 	struct bangerd *d = request->d;
 	const char *name = json_str(request->params, "name", "");
+	bool ephemeral = json_bool(request->params, "ephemeral", false);
 	if (!vm_name_valid(name))
 		return error_set(
 			err, ERROR_INVALID,
@@ -111,14 +112,21 @@ HANDLER(rpc_vm_create)
 	auto_ptr(vm_spec) spec = vm_spec_with(NULL, name, set, count, &context, err);
 	if (!spec)
 		return -1;
+	if (ephemeral && spec->protect)
+		return error_set(err, ERROR_INVALID,
+				 "'protect' and a VM that is taken away by "
+				 "itself do not go together");
 	struct vm *vm = vm_create(d, "", spec, err);
 	if (!vm)
 		return -1;
 	vm->forget_on_failure = true;
+	vm->row.ephemeral = ephemeral;
 	if (vm_save(vm, err) < 0) {
 		vm_forget(vm);
 		return -1;
 	}
+	if (ephemeral)
+		lease_take(vm, LEASE_LIFE, request->conn);
 	pull_forget_failures(d);
 	struct op *op = vm_begin_op(vm, "create");
 	vm_mark_now(vm);
@@ -145,7 +153,7 @@ HANDLER(rpc_vm_set)
 {
 	struct bangerd *d = request->d;
 	bool dry_run = json_bool(request->params, "dry_run", false);
-	struct vm *vm = vm_named(d, json_str(request->params, "name", ""), err);
+	struct vm *vm = vm_named_whole(d, json_str(request->params, "name", ""), err);
 	if (!vm || check_stays(vm, err) < 0 || check_unowned(vm, "change", err) < 0)
 		return -1;
 	size_t count;
@@ -233,7 +241,7 @@ static int start_one(struct request *request, struct vm *vm, const struct op **r
 HANDLER(rpc_vm_start)
 {
 	(void)err;
-	*ret = each_name(request, start_one);
+	*ret = each_name(request, start_one, false);
 	return 0;
 }
 
@@ -268,7 +276,7 @@ static int stop_one(struct request *request, struct vm *vm, const struct op **re
 HANDLER(rpc_vm_stop)
 {
 	(void)err;
-	*ret = each_name(request, stop_one);
+	*ret = each_name(request, stop_one, false);
 	return 0;
 }
 
@@ -287,7 +295,7 @@ static int restart_one(struct request *request, struct vm *vm, const struct op *
 HANDLER(rpc_vm_restart)
 {
 	(void)err;
-	*ret = each_name(request, restart_one);
+	*ret = each_name(request, restart_one, false);
 	return 0;
 }
 
@@ -330,7 +338,7 @@ static int kill_one(struct request *request, struct vm *vm, const struct op **re
 HANDLER(rpc_vm_kill)
 {
 	(void)err;
-	*ret = each_name(request, kill_one);
+	*ret = each_name(request, kill_one, true);
 	return 0;
 }
 
@@ -365,7 +373,7 @@ static int delete_one(struct request *request, struct vm *vm, const struct op **
 HANDLER(rpc_vm_delete)
 {
 	(void)err;
-	*ret = each_name(request, delete_one);
+	*ret = each_name(request, delete_one, true);
 	return 0;
 }
 

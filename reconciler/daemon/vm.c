@@ -159,6 +159,9 @@ void vm_revive(struct vm *vm)
 	vm->row.hold = HOLD_NONE;
 	free(vm->row.exit_reason);
 	vm->row.exit_reason = NULL;
+	free(vm->row.workspace);
+	vm->row.workspace = NULL;
+	vm->row.ephemeral = false;
 	vm->row.expired_revision = 0;
 	vm->row.created_ms = clock_wall_ms();
 	vm->restart_asked = vm->reimage_asked = vm->forget_on_failure = false;
@@ -169,6 +172,7 @@ void vm_revive(struct vm *vm)
 
 int vm_save(struct vm *vm, struct error *err)
 {
+	ssh_config_stale(vm->d);
 	return store_vm_put(vm->d->store, &vm->row, err);
 }
 
@@ -198,6 +202,7 @@ void vm_forget(struct vm *vm)
 {
 	struct bangerd *d = vm->d;
 	struct error err = { 0 };
+	ssh_config_stale(d);
 	if (vm->op) {
 		error_set(&err, ERROR_CANCELLED, "vm '%s' is gone", vm->row.name);
 		vm_op_done(vm, &err);

@@ -124,6 +124,12 @@ cJSON *vm_to_json(const struct vm *vm)
 	json_add_int(json, "created_ms", vm->row.created_ms);
 	add_process(json, vm);
 	add_boot(json, vm);
+	json_add_bool(json, "ephemeral", vm->row.ephemeral);
+	struct error ignored;
+	if (vm->row.workspace)
+		cJSON_AddItemToObject(
+			json, "workspace",
+			json_parse(vm->row.workspace, strlen(vm->row.workspace), &ignored));
 	cJSON *labels = cJSON_AddObjectToObject(json, "labels");
 	for (size_t i = 0; i < vm->want->labels.count; i++)
 		json_add_str(labels, vm->want->labels.at[i].key, vm->want->labels.at[i].value);

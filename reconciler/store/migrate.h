@@ -12,6 +12,10 @@ struct migration {
 	const char *sql;
 };
 
+/* schema.c: of the store. */
+extern const struct migration store_migrations[];
+extern const size_t store_migration_count;
+
 /* Runs those above the file's version, each in a transaction of its own. A newer file, or one of
  * another program, is ERROR_CONFLICT and stays as it is. path is for messages. */
 int migrate(sqlite3 *db, const char *path, const struct migration *migrations, size_t count,

@@ -22,42 +22,11 @@
 #define BUSY_MS		 2000
 #define CHECKPOINT_PAGES "8192"
 
-/* Never edited once released: a change is a new row. */
-static const struct migration migrations[] = {
-	{ 1, "CREATE TABLE vms ("
-	     " id TEXT PRIMARY KEY CHECK (length(id) = 10),"
-	     " name TEXT NOT NULL,"
-	     " stack TEXT NOT NULL,"
-	     " spec TEXT NOT NULL,"
-	     " revision INTEGER NOT NULL,"
-	     " applied TEXT,"
-	     " image_digest TEXT,"
-	     " kernel_digest TEXT,"
-	     " address TEXT UNIQUE,"
-	     " deleting INTEGER NOT NULL,"
-	     " allow_data_loss INTEGER NOT NULL,"
-	     " hold INTEGER NOT NULL,"
-	     " exit_reason TEXT,"
-	     " exit_revision INTEGER NOT NULL,"
-	     " expired_revision INTEGER NOT NULL,"
-	     " created_ms INTEGER NOT NULL) STRICT;"
-	     /* A VM that is being deleted may share its name with its successor. */
-	     "CREATE UNIQUE INDEX vms_by_name ON vms (name) WHERE NOT deleting;"
-	     "CREATE TABLE stacks ("
-	     " name TEXT PRIMARY KEY,"
-	     " source TEXT NOT NULL,"
-	     " watched INTEGER NOT NULL) STRICT;"
-	     "CREATE TABLE stack_sizes ("
-	     " stack TEXT NOT NULL,"
-	     " at_ms INTEGER NOT NULL,"
-	     " size INTEGER NOT NULL,"
-	     " PRIMARY KEY (stack, at_ms)) STRICT, WITHOUT ROWID;" },
-};
-
 #define VM_COLUMNS                                                                                 \
 	"id, name, stack, spec, revision, applied, image_digest, kernel_digest, address, "         \
 	"deleting,"                                                                                \
-	" allow_data_loss, hold, exit_reason, exit_revision, expired_revision, created_ms"
+	" allow_data_loss, hold, exit_reason, exit_revision, expired_revision, created_ms,"        \
+	" ephemeral, workspace"
 
 enum statement {
 	BEGIN,
@@ -83,11 +52,12 @@ static const char *const statements[STATEMENT_COUNT_] = {
 	[VM_LIST] = "SELECT " VM_COLUMNS " FROM vms ORDER BY name, id",
 	[VM_PUT] =
 		"INSERT INTO vms (" VM_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-		" ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+		" ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
 		" ON CONFLICT (id) DO UPDATE SET name = ?2, stack = ?3, spec = ?4, revision = ?5,"
 		" applied = ?6, image_digest = ?7, kernel_digest = ?8, address = ?9,"
 		" deleting = ?10, allow_data_loss = ?11, hold = ?12, exit_reason = ?13,"
-		" exit_revision = ?14, expired_revision = ?15, created_ms = ?16",
+		" exit_revision = ?14, expired_revision = ?15, created_ms = ?16,"
+		" ephemeral = ?17, workspace = ?18",
 	[VM_REMOVE] = "DELETE FROM vms WHERE id = ?1",
 	[STACK_LIST] = "SELECT name, source, watched FROM stacks ORDER BY name",
 	[STACK_PUT] = "INSERT OR REPLACE INTO stacks (name, source, watched) VALUES (?1, ?2, ?3)",
@@ -223,7 +193,7 @@ static int open_file(struct store *store, struct error *err)
 	if (check_writable(store, err) < 0)
 		return -1;
 	/* Everybody's file until migrate() has seen that it is ours: only reading before it. */
-	if (migrate(store->db, store->path, migrations, ARRAY_COUNT(migrations), err) < 0)
+	if (migrate(store->db, store->path, store_migrations, store_migration_count, err) < 0)
 		return -1;
 	/* All rows are read once and kept by the caller: there is nothing to keep pages for. */
 	if (sqlite3_exec(store->db,
@@ -315,6 +285,7 @@ void store_vm_clear(struct store_vm *vm)
 	free(vm->kernel_digest);
 	free(vm->address);
 	free(vm->exit_reason);
+	free(vm->workspace);
 	*vm = (struct store_vm){ 0 };
 }
 
@@ -343,6 +314,8 @@ static struct store_vm read_vm(sqlite3_stmt *row)
 		.exit_revision = sqlite3_column_int64(row, 13),
 		.expired_revision = sqlite3_column_int64(row, 14),
 		.created_ms = sqlite3_column_int64(row, 15),
+		.ephemeral = sqlite3_column_int(row, 16) != 0,
+		.workspace = column_copy(row, 17),
 	};
 	/* The schema holds it to ten characters; a name in the file that is none is harmless. */
 	str_copy(vm.id, sizeof(vm.id), (const char *)sqlite3_column_text(row, 0));
@@ -388,6 +361,8 @@ int store_vm_put(struct store *store, const struct store_vm *vm, struct error *e
 	bind_int(put, 14, vm->exit_revision);
 	bind_int(put, 15, vm->expired_revision);
 	bind_int(put, 16, vm->created_ms);
+	bind_int(put, 17, vm->ephemeral);
+	bind_text(put, 18, vm->workspace);
 	if (finish(store, put, "write to", err) < 0)
 		return error_wrap(err, "VM '%s'", vm->name ? vm->name : "");
 	return 0;

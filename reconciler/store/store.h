@@ -45,6 +45,8 @@ struct store_vm {
 	int64_t exit_revision;
 	int64_t expired_revision; /* its ttl passed under this revision; 0: no */
 	int64_t created_ms;	  /* wall clock; the ttl counts from here */
+	bool ephemeral;		  /* lives as long as the client that made it */
+	char *workspace;	  /* JSON: what was prepared in the guest; NULL: nothing */
 };
 DEFINE_VEC(store_vm_vec, struct store_vm)
 void store_vm_clear(struct store_vm *vm);

@@ -124,7 +124,7 @@ static void every_command_has_help(void **state)
 		assert_non_null(c->args);
 		if (!c->vm_verb)
 			continue;
-		auto_ran struct ran vm = RAN("vm", name, "--help");
+		auto_ran struct ran vm = RAN("vm", name, space ? space + 1 : "--help", "--help");
 		assert_string_equal(vm.out, flag.out);
 	}
 }

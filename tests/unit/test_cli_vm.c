@@ -139,10 +139,12 @@ static void ps_sorts_and_cleans(void **state)
 	assert_int_equal(ran.status, 0);
 	assert_string_equal(
 		ran.out,
-		"NAME  STATE   READY  IMAGE  VCPUS  MEMORY  PORTS              STACK  AGE  REASON\n"
-		"db    failed  no     tiny       1   128Mi  -                  -        -  said "
-		"boo\n"
-		"web   ready   yes    tiny       2   256Mi  8080:80,53:53/udp  shop     -  -\n");
+		"NAME  STATE   READY  IMAGE  VCPUS  MEMORY  PORTS              STACK  WORKSPACE  "
+		"AGE  REASON\n"
+		"db    failed  no     tiny       1   128Mi  -                  -      -            "
+		"-  said boo\n"
+		"web   ready   yes    tiny       2   256Mi  8080:80,53:53/udp  shop   -            "
+		"-  -\n");
 	assert_string_equal(names.out, "db\nweb\n");
 	assert_contains(wide.out, "127.9.9.9  77   qemu/tcg    4.2s  /w/vms.yaml");
 	assert_int_equal(list.out[0], '[');

@@ -102,7 +102,7 @@ static void a_newer_schema_is_refused_and_untouched(void **state)
 	count_vms();
 	exec_sql("PRAGMA user_version = 1000");
 	assert_refused(ERROR_CONFLICT, "newer banger (schema 1000");
-	exec_sql("PRAGMA user_version = 1");
+	exec_sql("PRAGMA user_version = 2");
 	assert_int_equal(count_vms(), 0);
 }
 
@@ -324,10 +324,34 @@ static void what_version_1_wrote_is_read(void **state)
 	assert_int_equal(vm->exit_revision, 6);
 	assert_int_equal(vm->expired_revision, 5);
 	assert_int_equal(vm->created_ms, 1700000000000);
+	assert_false(vm->ephemeral);
+	assert_null(vm->workspace);
 	store_vms_clear(&vms);
 	int64_t largest = 0;
 	assert_int_equal(store_stack_size_largest(store, "prod", 0, &largest, &err), 0);
 	assert_int_equal(largest, 12);
+}
+
+/* Frozen, as version_1: what version 2 added. */
+static const char version_2[] =
+	"PRAGMA user_version = 2;"
+	"ALTER TABLE vms ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE vms ADD COLUMN workspace TEXT;"
+	"UPDATE vms SET ephemeral = 1, workspace = '{\"path\":\"/root/repo\"}';";
+
+static void what_version_2_wrote_is_read(void **state)
+{
+	(void)state;
+	exec_sql(version_1);
+	exec_sql(version_2);
+	auto_ptr(store) store = store_open(path, &err);
+	struct store_vm_vec vms = { 0 };
+	assert_int_equal(store_vms(store, &vms, &err), 0);
+	assert_int_equal(vms.count, 1);
+	assert_true(vms.at[0].ephemeral);
+	assert_string_equal(vms.at[0].workspace, "{\"path\":\"/root/repo\"}");
+	assert_int_equal(vms.at[0].created_ms, 1700000000000);
+	store_vms_clear(&vms);
 }
 
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -349,6 +373,7 @@ int main(void)
 		CASE(an_older_schema_is_brought_forward_with_its_rows),
 		CASE(a_failed_migration_leaves_the_version_before_it),
 		CASE(what_version_1_wrote_is_read),
+		CASE(what_version_2_wrote_is_read),
 	};
 	return cmocka_run_group_tests_name("store/file", tests, NULL, NULL);
 }

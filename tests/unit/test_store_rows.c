@@ -85,6 +85,8 @@ static void every_member_comes_back(void **state)
 	vm.exit_revision = INT64_MIN;
 	vm.expired_revision = 4;
 	vm.created_ms = 1700000000123;
+	vm.ephemeral = true;
+	vm.workspace = xstrdup("{\"path\":\"/root/repo\"}");
 	assert_int_equal(store_vm_put(store, &vm, &err), 0);
 	struct store_vm_vec vms = { 0 };
 	assert_int_equal(store_vms(store, &vms, &err), 0);
@@ -104,6 +106,8 @@ static void every_member_comes_back(void **state)
 	assert_true(have->revision == INT64_MAX && have->exit_revision == INT64_MIN);
 	assert_int_equal(have->expired_revision, 4);
 	assert_int_equal(have->created_ms, vm.created_ms);
+	assert_true(have->ephemeral);
+	assert_string_equal(have->workspace, vm.workspace);
 	store_vms_clear(&vms);
 	store_vm_clear(&vm);
 }

@@ -1,0 +1,29 @@
+/* cli/ssh_session.h - the system's ssh into a VM: with the terminal, or with a script of ours. */
+#ifndef CLI_SSH_SESSION_H
+#define CLI_SSH_SESSION_H
+
+#include "cli/cli.h"
+#include "cli/ssh_argv.h"
+
+/* Asks the daemon until ssh can get in; *ret is what vm.ssh answered. limit_ms 0: two minutes. */
+int ssh_wait_ready(struct cli *cli, const char *name, uint64_t limit_ms, cJSON **ret,
+		   struct error *err);
+
+/* Runs it with our terminal. Returns the command's exit status, or STATUS_SSH and says why. lease:
+ * the VM that lives by our connection to the daemon, kept through the daemon's restarts; NULL: the
+ * connection is closed meanwhile. */
+int ssh_session(struct cli *cli, struct ssh_command *command, const char *name, const char *lease);
+
+/* A script for the guest's sh, with descriptors instead of the terminal (-1: ours). 0: it ran and
+ * *ret_status is its status, -1: it was not reached or was lost, and err says which VM. */
+struct guest_script {
+	const char *name;    /* of the VM */
+	const cJSON *target; /* ssh_wait_ready()'s */
+	const char *text;
+	int in, out, err;
+};
+int guest_start(const struct guest_script *script, pid_t *ret, struct error *err);
+int guest_wait(struct cli *cli, const struct guest_script *script, pid_t pid, int *ret_status,
+	       struct error *err);
+
+#endif

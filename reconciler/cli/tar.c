@@ -1,0 +1,191 @@
+#include "cli/tar.h"
+#include "base/fs.h"
+#include "base/mem.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CHUNK	  (256u << 10)
+#define DEPTH_MAX 200
+
+struct tar {
+	struct archive *archive;
+	char *chunk;
+	int fd;
+	int broken; /* errno of the write that failed; what follows goes nowhere */
+};
+
+/* libarchive does not free all it has once it was told of a failure, and ends an archive that is
+ * just freed. So it is told of none. */
+static la_ssize_t on_write(struct archive *archive, void *data, const void *bytes, size_t len)
+{
+	struct tar *tar = data;
+	(void)archive;
+	if (!tar->broken && fs_write_all(tar->fd, bytes, len) < 0)
+		tar->broken = errno;
+	return (la_ssize_t)len;
+}
+
+struct tar *tar_new(int fd)
+{
+	struct tar *tar = xcalloc(1, sizeof(*tar));
+	tar->chunk = xmalloc(CHUNK);
+	tar->archive = archive_write_new();
+	archive_write_set_format_gnutar(tar->archive);
+	archive_write_set_bytes_per_block(tar->archive, CHUNK);
+	archive_write_set_bytes_in_last_block(tar->archive, 1);
+	tar->fd = fd;
+	if (archive_write_open(tar->archive, tar, NULL, on_write, NULL) != ARCHIVE_OK)
+		BUG("cannot begin an archive: %s", archive_error_string(tar->archive));
+	return tar;
+}
+
+void tar_free(struct tar *tar)
+{
+	if (!tar)
+		return;
+	if (!tar->broken)
+		tar->broken = ECANCELED;
+	archive_write_free(tar->archive);
+	free(tar->chunk);
+	free(tar);
+}
+
+static int failed(struct tar *tar, const char *name, struct error *err)
+{
+	if (tar->broken) {
+		errno = tar->broken;
+		return error_sys(err, "cannot send '%s'", name);
+	}
+	int cause = archive_errno(tar->archive);
+	error_set(err, ERROR_SYSTEM, "cannot send '%s': %s", name,
+		  archive_error_string(tar->archive) ? archive_error_string(tar->archive) : "");
+	err->sys = cause;
+	return -1;
+}
+
+static int add_header(struct tar *tar, const char *name, mode_t type, const struct stat *st,
+		      const char *link, struct error *err)
+{
+	struct archive_entry *entry = archive_entry_new();
+	archive_entry_set_pathname(entry, name);
+	archive_entry_set_filetype(entry, type);
+	archive_entry_set_perm(entry, st->st_mode & 0777);
+	archive_entry_set_mtime(entry, st->st_mtim.tv_sec, 0);
+	archive_entry_set_size(entry, type == AE_IFREG ? st->st_size : 0);
+	if (link)
+		archive_entry_set_symlink(entry, link);
+	int result = archive_write_header(tar->archive, entry);
+	archive_entry_free(entry);
+	return result < ARCHIVE_WARN || tar->broken ? failed(tar, name, err) : 0;
+}
+
+/* As many bytes as were promised, whatever happens to the file meanwhile. */
+static int add_data(struct tar *tar, const char *name, int fd, off_t size, struct error *err)
+{
+	off_t at = 0;
+	while (at < size) {
+		size_t want = size - at < (off_t)CHUNK ? (size_t)(size - at) : CHUNK;
+		ssize_t got = read(fd, tar->chunk, want);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_sys(err, "cannot read '%s'", name);
+		if (!got) {
+			memset(tar->chunk, 0, want);
+			got = (ssize_t)want;
+		}
+		if (archive_write_data(tar->archive, tar->chunk, (size_t)got) < 0 || tar->broken)
+			return failed(tar, name, err);
+		at += got;
+	}
+	return 0;
+}
+
+static int add_link(struct tar *tar, const char *name, int dirfd, const char *path,
+		    const struct stat *st, struct error *err)
+{
+	char target[PATH_MAX];
+	ssize_t len = readlinkat(dirfd, path, target, sizeof(target) - 1);
+	if (len < 0)
+		return error_sys(err, "cannot read the link '%s'", path);
+	target[len] = '\0';
+	return add_header(tar, name, AE_IFLNK, st, target, err);
+}
+
+int tar_add_file(struct tar *tar, const char *name, int dirfd, const char *path, struct error *err)
+{
+	struct stat st;
+	if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT || errno == ENOTDIR
+			       ? 0
+			       : error_sys(err, "cannot look at '%s'", path);
+	if (S_ISLNK(st.st_mode))
+		return add_link(tar, name, dirfd, path, &st, err);
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	auto_close int fd = openat(dirfd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_sys(err, "cannot open '%s'", path);
+	if (add_header(tar, name, AE_IFREG, &st, NULL, err) < 0)
+		return -1;
+	return add_data(tar, name, fd, st.st_size, err);
+}
+
+int tar_add_bytes(struct tar *tar, const char *name, const void *data, size_t len,
+		  struct error *err)
+{
+	struct stat st = { .st_mode = 0644, .st_size = (off_t)len };
+	if (add_header(tar, name, AE_IFREG, &st, NULL, err) < 0)
+		return -1;
+	return len && archive_write_data(tar->archive, data, len) < 0 ? failed(tar, name, err) : 0;
+}
+
+int tar_add_dir(struct tar *tar, const char *name, struct error *err)
+{
+	struct stat st = { .st_mode = 0755 };
+	return add_header(tar, name, AE_IFDIR, &st, NULL, err);
+}
+
+static int add_below(struct tar *tar, const char *name, int dirfd, const char *path, int depth,
+		     struct error *err)
+{
+	struct stat st;
+	if (depth > DEPTH_MAX)
+		return error_set(err, ERROR_INVALID, "'%s' is too deep", name);
+	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir || fstat(fd, &st) < 0)
+		return error_sys(err, "cannot open '%s'", path);
+	if (add_header(tar, name, AE_IFDIR, &st, NULL, err) < 0)
+		return -1;
+	for (const struct dirent *entry; (entry = readdir(dir));) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		auto_free char *below = xasprintf("%s/%s", name, entry->d_name);
+		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		int added = S_ISDIR(st.st_mode)
+				    ? add_below(tar, below, fd, entry->d_name, depth + 1, err)
+				    : tar_add_file(tar, below, fd, entry->d_name, err);
+		if (added < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int tar_add_tree(struct tar *tar, const char *name, int dirfd, const char *path, struct error *err)
+{
+	return add_below(tar, name, dirfd, path, 0, err);
+}
+
+int tar_finish(struct tar *tar, struct error *err)
+{
+	return archive_write_close(tar->archive) == ARCHIVE_OK && !tar->broken
+		       ? 0
+		       : failed(tar, "the end", err);
+}

@@ -1,0 +1,71 @@
+/* <state>/ssh_config: a Host block for every VM, for those who let their ~/.ssh/config include it
+ * (banger ssh-config --install). Written a moment after something changed, and only when that made
+ * a difference: addresses and keys of a VM stay as long as it does. */
+#include "daemon/bangerd.h"
+#include "base/fs.h"
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#define SETTLE_MS 100
+#define FILE_MAX  (32u << 20)
+
+/* ssh_config(5): quoted, and % begins a token. */
+static void add_path(struct buf *out, const char *key, const char *path)
+{
+	buf_addf(out, "\t%s \"", key);
+	for (; *path; path++) {
+		if (*path == '%')
+			buf_add_char(out, '%');
+		if (*path == '"' || *path == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, *path);
+	}
+	buf_add(out, "\"\n");
+}
+
+static void add_host(struct buf *out, const struct vm *vm)
+{
+	auto_free char *known = xasprintf("%s/%s/known_hosts", vm->d->vms_dir, vm->row.id);
+	buf_addf(out, "\nHost %s.vm\n\tHostName %s\n\tPort %d\n\tUser root\n", vm->row.name,
+		 vm->row.address, USER_SSH_PORT);
+	buf_addf(out, "\tHostKeyAlias banger-%s\n", vm->row.id);
+	add_path(out, "IdentityFile", vm->d->identity);
+	add_path(out, "UserKnownHostsFile", known);
+	buf_add(out, "\tIdentitiesOnly yes\n\tIdentityAgent none\n\tGlobalKnownHostsFile none\n"
+		     "\tStrictHostKeyChecking yes\n\tUpdateHostKeys no\n\tForwardAgent no\n"
+		     "\tForwardX11 no\n\tLogLevel ERROR\n");
+}
+
+static void refresh(void *data)
+{
+	struct bangerd *d = data;
+	struct error err = { 0 };
+	auto_buf struct buf text = BUF_INIT, old = BUF_INIT;
+	auto_free char *path = xasprintf("%s/ssh_config", d->paths.state);
+	buf_add(&text, "# Written by bangerd whenever VMs come and go; see banger ssh-config.\n");
+	for (size_t i = 0; i < d->vm_count; i++)
+		if (d->vms[i]->row.address && !d->vms[i]->row.deleting)
+			add_host(&text, d->vms[i]);
+	if (fs_read(AT_FDCWD, path, FILE_MAX, &old, &err) == 0 && old.len == text.len &&
+	    !memcmp(old.data, text.data, text.len))
+		return;
+	if (fs_write(AT_FDCWD, path, text.data, text.len, 0600, &err) < 0)
+		log_warn(NULL, "%s", err.text);
+}
+
+void ssh_config_stale(struct bangerd *d)
+{
+	if (!d->ssh_config)
+		d->ssh_config = loop_timer_new(d->loop, refresh, d);
+	if (!loop_timer_is_set(d->ssh_config))
+		loop_timer_set(d->ssh_config, SETTLE_MS);
+}
+
+void ssh_config_free(struct bangerd *d)
+{
+	if (d->ssh_config)
+		loop_timer_free(d->ssh_config);
+	d->ssh_config = NULL;
+}
