@@ -19,7 +19,7 @@ def scenario_fields_reach_the_guest(home):
     equal(home.ssh("web", "cat", "/etc/deep/er/motd"), "welcome", "file")
     equal(home.ssh("web", "stat", "-c", "%a %U %G", "/etc/deep/er/motd"), "640 nobody nogroup", "mode and owner")
     equal(home.ssh("web", "git", "config", "--global", "user.name"), "Ann Example", "git identity")
-    equal(home.ssh("web", "sh", "-c", "stat -c %a /root /root/.ssh /root/.ssh/authorized_keys"), "755\n700\n600", "sshd's wishes")
+    equal(home.ssh("web", "sh", "-c", "stat -c %a /root /root/.ssh /root/.ssh/authorized_keys"), "700\n700\n600", "sshd's wishes")
     # The host key that answers is the one that banger made, and nothing asks.
     vm = home.vm("web")
     with open(os.path.join(home.state, "vms", vm["id"], "host_key.pub")) as f:
