@@ -12,7 +12,7 @@
 
 void channel_init(struct channel *channel, int fd)
 {
-	*channel = (struct channel){.fd = fd, .in = BUF_INIT, .out = BUF_INIT};
+	*channel = (struct channel){ .fd = fd, .in = BUF_INIT, .out = BUF_INIT };
 }
 
 void channel_clear(struct channel *channel)
@@ -70,7 +70,7 @@ bool channel_look(struct channel *channel)
 {
 	if (channel->fd < 0)
 		return false;
-	struct pollfd look = {.fd = channel->fd, .events = POLLIN};
+	struct pollfd look = { .fd = channel->fd, .events = POLLIN };
 	if (poll(&look, 1, 0) < 0)
 		return channel->connected;
 	bool gone = look.revents & (POLLHUP | POLLERR | POLLNVAL);

@@ -46,7 +46,7 @@ int disk_find(const char *block_path, const char *serial, char name[DISK_NAME_MA
 static int wait_for_disk(const char *serial, unsigned timeout_ms, char name[DISK_NAME_MAX],
 			 struct error *err)
 {
-	const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+	const struct timespec step = { .tv_nsec = WAIT_STEP_MS * 1000000L };
 	for (uint64_t until = uptime_ms() + timeout_ms;;) {
 		if (disk_find("/sys/block", serial, name, err) == 0)
 			return 0;

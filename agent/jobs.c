@@ -35,7 +35,7 @@ cJSON *reply_error(int64_t id, const struct error *err)
 
 _Noreturn static void job_child(int fd, int64_t id, job_fn *run, const void *arg)
 {
-	struct error err = {0};
+	struct error err = { 0 };
 	cJSON *result = cJSON_CreateObject();
 	cJSON *reply =
 		run(arg, result, &err) < 0 ? reply_error(id, &err) : reply_result(id, result);
@@ -62,7 +62,7 @@ int jobs_start(struct jobs *jobs, int64_t id, job_fn *run, const void *arg, stru
 		job_child(write_end, id, run, arg);
 	if (fcntl(read_end, F_SETFL, O_NONBLOCK) < 0)
 		BUG("no O_NONBLOCK on a pipe");
-	*job = (struct job){.pid = pid, .fd = take_fd(&read_end), .id = id, .reply = BUF_INIT};
+	*job = (struct job){ .pid = pid, .fd = take_fd(&read_end), .id = id, .reply = BUF_INIT };
 	return 0;
 }
 
@@ -71,7 +71,7 @@ size_t jobs_poll(const struct jobs *jobs, struct pollfd poll[JOBS_MAX])
 	size_t count = 0;
 	for (size_t i = 0; i < JOBS_MAX; i++)
 		if (jobs->at[i].pid)
-			poll[count++] = (struct pollfd){.fd = jobs->at[i].fd, .events = POLLIN};
+			poll[count++] = (struct pollfd){ .fd = jobs->at[i].fd, .events = POLLIN };
 	return count;
 }
 
@@ -99,7 +99,7 @@ static void job_end(struct job *job)
 	waitpid(job->pid, NULL, 0);
 	close(job->fd);
 	buf_clear(&job->reply);
-	*job = (struct job){0};
+	*job = (struct job){ 0 };
 }
 
 void jobs_read(struct jobs *jobs, struct channel *channel)
@@ -108,7 +108,7 @@ void jobs_read(struct jobs *jobs, struct channel *channel)
 		int more = job->pid ? read_reply(job) : 1;
 		if (more == 1)
 			continue;
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_json cJSON *reply =
 			more < 0 ? NULL : json_parse(job->reply.data, job->reply.len, &err);
 		if (!reply) {

@@ -240,7 +240,7 @@ static enum method_answer run_line(const struct method *table, struct agent *age
 				 CHANNEL_LINE_MAX);
 	if (request_parse(line, len, request, err) < 0)
 		return METHOD_FAILED;
-	if (!strcmp(request->method, "hello"))
+	if (request->method && !strcmp(request->method, "hello"))
 		channel_begin(&agent->channel);
 	return run_method(table, agent, request, result, err);
 }
@@ -252,7 +252,7 @@ static bool line_counts(const struct channel *channel, const char *line, size_t 
 		return true;
 	struct error ignored;
 	struct request request;
-	bool hello = line && request_parse(line, len, &request, &ignored) == 0 &&
+	bool hello = line && request_parse(line, len, &request, &ignored) == 0 && request.method &&
 		     !strcmp(request.method, "hello");
 	if (line)
 		request_clear(&request);

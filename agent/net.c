@@ -38,7 +38,7 @@ int net_find(const char *class_path, const char *mac, char *name, size_t size, s
 static int wait_for_interface(const char *mac, unsigned timeout_ms, char name[IFNAMSIZ],
 			      struct error *err)
 {
-	const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+	const struct timespec step = { .tv_nsec = WAIT_STEP_MS * 1000000L };
 	for (uint64_t until = uptime_ms() + timeout_ms;;) {
 		if (net_find("/sys/class/net", mac, name, IFNAMSIZ, err) == 0)
 			return 0;
@@ -50,7 +50,7 @@ static int wait_for_interface(const char *mac, unsigned timeout_ms, char name[IF
 
 static int set_up(int sock, const char *name, struct error *err)
 {
-	struct ifreq request = {0};
+	struct ifreq request = { 0 };
 	str_copy(request.ifr_name, IFNAMSIZ, name);
 	if (ioctl(sock, SIOCGIFFLAGS, &request) < 0)
 		return error_sys(err, "cannot ask for interface '%s'", name);
@@ -62,13 +62,13 @@ static int set_up(int sock, const char *name, struct error *err)
 
 static struct sockaddr_in internet(uint32_t address)
 {
-	return (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = address};
+	return (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = address };
 }
 
 static int set_address(int sock, const char *name, const struct seed_network *net,
 		       struct error *err)
 {
-	struct ifreq request = {0};
+	struct ifreq request = { 0 };
 	str_copy(request.ifr_name, IFNAMSIZ, name);
 	struct sockaddr_in address = internet(net->address), netmask = internet(net->netmask);
 	memcpy(&request.ifr_addr, &address, sizeof(address));
@@ -82,7 +82,7 @@ static int set_address(int sock, const char *name, const struct seed_network *ne
 
 static int set_route(int sock, char *name, const struct seed_network *net, struct error *err)
 {
-	struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY, .rt_dev = name};
+	struct rtentry route = { .rt_flags = RTF_UP | RTF_GATEWAY, .rt_dev = name };
 	struct sockaddr_in any = internet(0), gateway = internet(net->gateway);
 	memcpy(&route.rt_dst, &any, sizeof(any));
 	memcpy(&route.rt_genmask, &any, sizeof(any));

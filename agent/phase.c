@@ -79,7 +79,7 @@ bool tcp_table_listens(const char *table, uint16_t port)
 
 bool tcp_port_listens(uint16_t port)
 {
-	static const char *const tables[] = {"/proc/net/tcp6", "/proc/net/tcp"};
+	static const char *const tables[] = { "/proc/net/tcp6", "/proc/net/tcp" };
 	for (size_t i = 0; i < 2; i++) {
 		struct error ignored;
 		auto_buf struct buf text = BUF_INIT;

@@ -88,7 +88,7 @@ int place_hostname(const struct seed *seed, struct error *err)
 		return error_sys(err, "cannot set hostname '%s'", seed->hostname);
 	auto_free char *own = xasprintf("127.0.1.1\t%s", seed->hostname);
 	/* The first for images without the file; twice is as good as once. */
-	const char *const lines[] = {"127.0.0.1\tlocalhost", own};
+	const char *const lines[] = { "127.0.0.1\tlocalhost", own };
 	return block_write("/etc/hosts", lines, 2, 0644, err);
 }
 
@@ -168,8 +168,8 @@ static int place_bytes(const struct seed_file *file, int blob, uid_t uid, gid_t 
 static int place_one(const struct seed_file *file, int blobs_fd, const char *passwd,
 		     const char *group, struct error *err)
 {
-	uid_t uid;
-	gid_t gid;
+	uid_t uid = 0;
+	gid_t gid = 0;
 	if (owner_resolve(file->owner, passwd, group, &uid, &gid, err) < 0)
 		return error_wrap(err, "file '%s'", file->path);
 	auto_free char *name = xasprintf("%u", file->blob);

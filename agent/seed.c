@@ -82,8 +82,8 @@ static int parse_hostname(const cJSON *object, struct seed *seed, struct error *
 
 static int parse_disks(const cJSON *object, struct seed *seed, struct error *err)
 {
-	static const char *const root_keys[] = {"serial", NULL};
-	static const char *const work_keys[] = {"serial", "mount", NULL};
+	static const char *const root_keys[] = { "serial", NULL };
+	static const char *const work_keys[] = { "serial", "mount", NULL };
 	const cJSON *root = json_get(object, "root"), *work = json_get(object, "work");
 	if (check_members(root, "root", root_keys, err) < 0 ||
 	    copy_text(root, "serial", SERIAL_MAX, &seed->root_serial, err) < 0)
@@ -147,7 +147,7 @@ static int parse_dns(const cJSON *list, struct seed_network *net, struct error *
 
 static int parse_network(const cJSON *object, struct seed_network *net, struct error *err)
 {
-	static const char *const keys[] = {"mac", "address", "gateway", "dns", NULL};
+	static const char *const keys[] = { "mac", "address", "gateway", "dns", NULL };
 	if (cJSON_IsNull(object))
 		return 0;
 	if (check_members(object, "network", keys, err) < 0)
@@ -167,7 +167,7 @@ static int parse_network(const cJSON *object, struct seed_network *net, struct e
 
 static int parse_ready(const cJSON *object, struct seed *seed, struct error *err)
 {
-	static const char *const keys[] = {"kind", "port", NULL};
+	static const char *const keys[] = { "kind", "port", NULL };
 	static const char *const kinds[] = {
 		[SEED_READY_SSH] = "ssh",
 		[SEED_READY_AGENT] = "agent",
@@ -222,10 +222,10 @@ static int parse_keys(const cJSON *list, struct seed *seed, struct error *err)
 
 static int parse_file(const cJSON *object, struct seed_file *file, struct error *err)
 {
-	static const char *const keys[] = {"path", "mode", "owner", "blob", NULL};
+	static const char *const keys[] = { "path", "mode", "owner", "blob", NULL };
 	if (check_members(object, "files", keys, err) < 0 ||
 	    copy_path(object, "path", &file->path, err) < 0 ||
-	    copy_text(object, "owner", 2 * NAME_MAX_LEN, &file->owner, err) < 0)
+	    copy_text(object, "owner", (size_t)2 * NAME_MAX_LEN, &file->owner, err) < 0)
 		return -1;
 	int64_t mode = json_int(object, "mode", -1), blob = json_int(object, "blob", -1);
 	if (mode < 0 || mode > 07777)
@@ -262,9 +262,10 @@ static int parse_init(const cJSON *object, struct seed *seed, struct error *err)
 
 static int parse_all(const cJSON *object, struct seed *seed, struct error *err)
 {
-	static const char *const keys[] = {
-		"version", "id",    "name", "hostname",	       "root",	"work",
-		"network", "ready", "init", "authorized_keys", "files", NULL};
+	static const char *const keys[] = { "version",	       "id",	"name",
+					    "hostname",	       "root",	"work",
+					    "network",	       "ready", "init",
+					    "authorized_keys", "files", NULL };
 	if (check_members(object, "seed", keys, err) < 0)
 		return -1;
 	if (json_int(object, "version", 0) != SEED_VERSION)

@@ -55,7 +55,8 @@ static enum method_answer answer_job(struct agent *agent, const struct request *
 }
 
 static const struct method table[] = {
-	{"hello", answer_hello}, {"big", answer_big}, {"job", answer_job}, {NULL, NULL}};
+	{ "hello", answer_hello }, { "big", answer_big }, { "job", answer_job }, { NULL, NULL }
+};
 
 static void on_line(void *arg, const char *line, size_t len)
 {
@@ -192,7 +193,7 @@ static void requests_may_come_in_pieces_and_heaps(void **state)
 	struct world *world = *state;
 	auto_buf struct buf text = BUF_INIT;
 	for (const char *c = HELLO; *c; c++) {
-		const char piece[2] = {*c, '\0'};
+		const char piece[2] = { *c, '\0' };
 		say(world, piece);
 	}
 	hear(world, &text);
@@ -275,13 +276,13 @@ static void jobs_answer_when_they_are_done(void **state)
 	static const struct {
 		const char *said, *heard;
 	} cases[] = {
-		{"{\"id\":8,\"method\":\"job\",\"params\":{\"word\":\"w\"}}\n",
-		 "{\"id\":8,\"result\":{\"text\":\"w\"}}\n"},
-		{"{\"id\":8,\"method\":\"job\",\"params\":{\"word\":\"bad\"}}\n",
-		 "{\"id\":8,\"error\":{\"code\":\"busy\",\"text\":\"no\"}}\n"},
-		{"{\"id\":8,\"method\":\"job\",\"params\":{\"word\":\"die\"}}\n",
-		 "{\"id\":8,\"error\":{\"code\":\"system\",\"text\":\"the work ended without an "
-		 "answer\"}}\n"},
+		{ "{\"id\":8,\"method\":\"job\",\"params\":{\"word\":\"w\"}}\n",
+		  "{\"id\":8,\"result\":{\"text\":\"w\"}}\n" },
+		{ "{\"id\":8,\"method\":\"job\",\"params\":{\"word\":\"bad\"}}\n",
+		  "{\"id\":8,\"error\":{\"code\":\"busy\",\"text\":\"no\"}}\n" },
+		{ "{\"id\":8,\"method\":\"job\",\"params\":{\"word\":\"die\"}}\n",
+		  "{\"id\":8,\"error\":{\"code\":\"system\",\"text\":\"the work ended without an "
+		  "answer\"}}\n" },
 	};
 	for (size_t i = 0; i < 3; i++) {
 		auto_buf struct buf text = BUF_INIT;
@@ -295,7 +296,7 @@ static void jobs_answer_when_they_are_done(void **state)
 static void jobs_are_limited(void **state)
 {
 	struct world *world = *state;
-	struct error err = {0};
+	struct error err = { 0 };
 	for (int i = 0; i < JOBS_MAX; i++)
 		assert_int_equal(jobs_start(&world->agent.jobs, i, job_echo, "x", &err), 0);
 	assert_int_equal(jobs_start(&world->agent.jobs, 99, job_echo, "x", &err), -1);

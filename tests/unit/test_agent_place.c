@@ -30,7 +30,7 @@ static int remove_folder(void **state)
 
 static char *edited(const char *old, size_t count)
 {
-	static const char *const lines[] = {"one", "two"};
+	static const char *const lines[] = { "one", "two" };
 	struct buf text = BUF_INIT;
 	block_edit(old, strlen(old), lines, count, &text);
 	return buf_take(&text);
@@ -44,18 +44,18 @@ static void block_keeps_every_other_line(void **state)
 	static const struct {
 		const char *old, *new;
 	} cases[] = {
-		{"", BLOCK},
-		{"mine\n", "mine\n" BLOCK},
-		{"mine", "mine\n" BLOCK},
-		{"a\n# banger begin\nold\n# banger end\nb\n", "a\nb\n" BLOCK},
-		{"# banger begin\r\nold\n# banger end \nb", "b\n" BLOCK},
-		{BLOCK "x\n" BLOCK, "x\n" BLOCK},
+		{ "", BLOCK },
+		{ "mine\n", "mine\n" BLOCK },
+		{ "mine", "mine\n" BLOCK },
+		{ "a\n# banger begin\nold\n# banger end\nb\n", "a\nb\n" BLOCK },
+		{ "# banger begin\r\nold\n# banger end \nb", "b\n" BLOCK },
+		{ BLOCK "x\n" BLOCK, "x\n" BLOCK },
 		/* Without its end a block owns nothing but its own line. */
-		{"a\n# banger begin\nb\nc\n", "a\nb\nc\n" BLOCK},
-		{"# banger begin\nb\n# banger begin\nold\n# banger end\nc\n", "b\nc\n" BLOCK},
-		{"a\n# banger end\nb\n", "a\nb\n" BLOCK},
-		{"# banger beginning\n", "# banger beginning\n" BLOCK},
-		{"\n\n", "\n\n" BLOCK},
+		{ "a\n# banger begin\nb\nc\n", "a\nb\nc\n" BLOCK },
+		{ "# banger begin\nb\n# banger begin\nold\n# banger end\nc\n", "b\nc\n" BLOCK },
+		{ "a\n# banger end\nb\n", "a\nb\n" BLOCK },
+		{ "# banger beginning\n", "# banger beginning\n" BLOCK },
+		{ "\n\n", "\n\n" BLOCK },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		auto_free char *new = edited(cases[i].old, 2);
@@ -87,13 +87,14 @@ static void owners_resolve_by_the_guests_files(void **state)
 		const char *owner;
 		int uid, gid; /* -1: refused */
 	} cases[] = {
-		{"root", 0, 0},	   {"root:adm", 0, 4}, {"web", 33, 34},	      {"1000", 1000, 1000},
-		{"7:8", 7, 8},	   {"web:9", 33, 9},   {"nobody", -1, 0},     {"root:none", -1, 0},
-		{"broken", -1, 0}, {"big", -1, 0},     {"we", -1, 0},	      {"", -1, 0},
-		{"root:", -1, 0},  {":root", -1, 0},   {"4294967295", -1, 0},
+		{ "root", 0, 0 },	{ "root:adm", 0, 4 },	{ "web", 33, 34 },
+		{ "1000", 1000, 1000 }, { "7:8", 7, 8 },	{ "web:9", 33, 9 },
+		{ "nobody", -1, 0 },	{ "root:none", -1, 0 }, { "broken", -1, 0 },
+		{ "big", -1, 0 },	{ "we", -1, 0 },	{ "", -1, 0 },
+		{ "root:", -1, 0 },	{ ":root", -1, 0 },	{ "4294967295", -1, 0 },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		uid_t uid = 77;
 		gid_t gid = 77;
 		int done = owner_resolve(cases[i].owner, passwd, group, &uid, &gid, &err);
@@ -116,11 +117,11 @@ static mode_t mode_of(const char *path)
 static void keys_keep_the_users_lines_and_tighten_modes(void **state)
 {
 	(void)state;
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_free char *home = xasprintf("%s/home", folder);
 	auto_free char *ssh = xasprintf("%s/.ssh", home);
 	auto_free char *path = xasprintf("%s/authorized_keys", ssh);
-	const char *const keys[] = {"ssh-ed25519 AAAA one"};
+	const char *const keys[] = { "ssh-ed25519 AAAA one" };
 	assert_int_equal(fs_mkdirs(ssh, 0755, &err), 0);
 	assert_int_equal(chmod(home, 0777), 0);
 	assert_int_equal(fs_write(AT_FDCWD, path, "mine\n", 5, 0664, &err), 0);
@@ -141,10 +142,12 @@ static void keys_keep_the_users_lines_and_tighten_modes(void **state)
 static void disks_are_found_by_serial(void **state)
 {
 	(void)state;
-	struct error err = {0};
+	struct error err = { 0 };
 	char name[DISK_NAME_MAX];
 	auto_free char *block = xasprintf("%s/block", folder);
-	static const char *const disks[][2] = {{"vda", "work"}, {"vdb", "root\n"}, {"loop0", NULL}};
+	static const char *const disks[][2] = { { "vda", "work" },
+						{ "vdb", "root\n" },
+						{ "loop0", NULL } };
 	for (size_t i = 0; i < 3; i++) {
 		auto_free char *disk = xasprintf("%s/%s", block, disks[i][0]);
 		auto_free char *serial = xasprintf("%s/serial", disk);
@@ -196,7 +199,7 @@ static int collect(void *arg, const char *name, struct error *err)
 static void modules_come_in_two_parts(void **state)
 {
 	(void)state;
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_buf struct buf early = BUF_INIT;
 	auto_buf struct buf late = BUF_INIT;
 	static const char order[] = "a.ko\nb.ko\n-\nc.ko\n\nd.ko";

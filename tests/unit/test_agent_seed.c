@@ -36,7 +36,7 @@ static char *changed(const char *from, const char *to)
 static void everything_arrives(void **state)
 {
 	(void)state;
-	struct error err = {0};
+	struct error err = { 0 };
 	auto_ptr(seed) seed = parse(GOOD, &err);
 	assert_non_null(seed);
 	assert_string_equal(seed->id, "a1b2c3d4");
@@ -59,17 +59,17 @@ static void optional_parts_may_be_null(void **state)
 {
 	(void)state;
 	static const char *const changes[][2] = {
-		{"{\"serial\":\"work\",\"mount\":\"/root\"}", "null"},
-		{"\"10.0.2.2\"", "null"},
-		{"[\"10.0.2.3\"]", "[]"},
-		{"[\"ssh-ed25519 AAAA me\"]", "[]"},
-		{"{\"kind\":\"ssh\",\"port\":22}", "{\"kind\":\"ssh\"}"},
-		{"{\"kind\":\"ssh\",\"port\":22}", "{\"kind\":\"none\"}"},
-		{"{\"kind\":\"ssh\",\"port\":22}", "{\"kind\":\"tcp\",\"port\":8080}"},
-		{"null", "\"/sbin/init\""},
+		{ "{\"serial\":\"work\",\"mount\":\"/root\"}", "null" },
+		{ "\"10.0.2.2\"", "null" },
+		{ "[\"10.0.2.3\"]", "[]" },
+		{ "[\"ssh-ed25519 AAAA me\"]", "[]" },
+		{ "{\"kind\":\"ssh\",\"port\":22}", "{\"kind\":\"ssh\"}" },
+		{ "{\"kind\":\"ssh\",\"port\":22}", "{\"kind\":\"none\"}" },
+		{ "{\"kind\":\"ssh\",\"port\":22}", "{\"kind\":\"tcp\",\"port\":8080}" },
+		{ "null", "\"/sbin/init\"" },
 	};
 	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_free char *text = changed(changes[i][0], changes[i][1]);
 		auto_ptr(seed) seed = parse(text, &err);
 		if (!seed)
@@ -81,45 +81,45 @@ static void faults_are_refused(void **state)
 {
 	(void)state;
 	static const char *const changes[][2] = {
-		{"\"version\":1", "\"version\":2"},
-		{"\"version\":1", "\"version\":1,\"extra\":1"},
-		{"\"version\":1", "\"version\":1,\"version\":1"},
-		{"\"version\":1,", ""},
-		{"\"hostname\":\"web\"", "\"hostname\":\"we b\""},
-		{"\"hostname\":\"web\"", "\"hostname\":\"\""},
-		{"\"root\":{\"serial\":\"root\"}", "\"root\":null"},
-		{"\"serial\":\"root\"", "\"serial\":\"012345678901234567890\""},
-		{"\"/root\"", "\"root\""},
-		{"\"/root\"", "\"/\""},
-		{"\"/root\"", "\"/a/../b\""},
-		{"\"/root\"", "\"/a//b\""},
-		{"\"/root\"", "\"/a/.\""},
-		{"\"/root\"", "\"/root/\""},
-		{"52:54:00:AB:cd:56", "52:54:00:AB:cd"},
-		{"52:54:00:AB:cd:56", "52-54-00-AB-cd-56"},
-		{"10.0.2.15/24", "10.0.2.15"},
-		{"10.0.2.15/24", "10.0.2.15/33"},
-		{"10.0.2.15/24", "10.0.2.15/ 24"},
-		{"10.0.2.15/24", "10.0.2.256/24"},
-		{"\"10.0.2.2\"", "\"x\""},
-		{"[\"10.0.2.3\"]", "[\"10.0.2.3\\nevil\"]"},
-		{"[\"10.0.2.3\"]", "[\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\"]"},
-		{"\"kind\":\"ssh\"", "\"kind\":\"http\""},
-		{"\"port\":22", "\"port\":0"},
-		{"\"port\":22", "\"port\":65536"},
-		{"\"init\":null", "\"init\":\"init\""},
-		{"ssh-ed25519 AAAA me", "ssh-ed25519 AAAA me\\nssh-rsa evil"},
-		{"ssh-ed25519 AAAA me", "# banger end"},
-		{"\"mode\":420", "\"mode\":4096"},
-		{"\"mode\":420", "\"mode\":-1"},
-		{"\"mode\":420", "\"mode\":1.5"},
-		{"\"blob\":0", "\"blob\":4096"},
-		{"\"blob\":0", "\"blob\":\"0\""},
-		{"\"/etc/motd\"", "\"/etc/../motd\""},
-		{"\"owner\":\"root:root\",", ""},
+		{ "\"version\":1", "\"version\":2" },
+		{ "\"version\":1", "\"version\":1,\"extra\":1" },
+		{ "\"version\":1", "\"version\":1,\"version\":1" },
+		{ "\"version\":1,", "" },
+		{ "\"hostname\":\"web\"", "\"hostname\":\"we b\"" },
+		{ "\"hostname\":\"web\"", "\"hostname\":\"\"" },
+		{ "\"root\":{\"serial\":\"root\"}", "\"root\":null" },
+		{ "\"serial\":\"root\"", "\"serial\":\"012345678901234567890\"" },
+		{ "\"/root\"", "\"root\"" },
+		{ "\"/root\"", "\"/\"" },
+		{ "\"/root\"", "\"/a/../b\"" },
+		{ "\"/root\"", "\"/a//b\"" },
+		{ "\"/root\"", "\"/a/.\"" },
+		{ "\"/root\"", "\"/root/\"" },
+		{ "52:54:00:AB:cd:56", "52:54:00:AB:cd" },
+		{ "52:54:00:AB:cd:56", "52-54-00-AB-cd-56" },
+		{ "10.0.2.15/24", "10.0.2.15" },
+		{ "10.0.2.15/24", "10.0.2.15/33" },
+		{ "10.0.2.15/24", "10.0.2.15/ 24" },
+		{ "10.0.2.15/24", "10.0.2.256/24" },
+		{ "\"10.0.2.2\"", "\"x\"" },
+		{ "[\"10.0.2.3\"]", "[\"10.0.2.3\\nevil\"]" },
+		{ "[\"10.0.2.3\"]", "[\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\"]" },
+		{ "\"kind\":\"ssh\"", "\"kind\":\"http\"" },
+		{ "\"port\":22", "\"port\":0" },
+		{ "\"port\":22", "\"port\":65536" },
+		{ "\"init\":null", "\"init\":\"init\"" },
+		{ "ssh-ed25519 AAAA me", "ssh-ed25519 AAAA me\\nssh-rsa evil" },
+		{ "ssh-ed25519 AAAA me", "# banger end" },
+		{ "\"mode\":420", "\"mode\":4096" },
+		{ "\"mode\":420", "\"mode\":-1" },
+		{ "\"mode\":420", "\"mode\":1.5" },
+		{ "\"blob\":0", "\"blob\":4096" },
+		{ "\"blob\":0", "\"blob\":\"0\"" },
+		{ "\"/etc/motd\"", "\"/etc/../motd\"" },
+		{ "\"owner\":\"root:root\",", "" },
 	};
 	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_free char *text = changed(changes[i][0], changes[i][1]);
 		auto_ptr(seed) seed = parse(text, &err);
 		if (seed)
@@ -133,7 +133,7 @@ static void half_a_seed_is_refused(void **state)
 {
 	(void)state;
 	for (size_t len = 0; len < strlen(GOOD); len++) {
-		struct error err = {0};
+		struct error err = { 0 };
 		auto_ptr(seed) seed = seed_parse(GOOD, len, &err);
 		assert_null(seed);
 	}

@@ -139,8 +139,8 @@ static inline int make_fixture(void **state)
 {
 	(void)state;
 	struct error err;
-	struct spec_context context = {0};
-	fix = (struct fixture){.root = "/tmp/banger-source-XXXXXX"};
+	struct spec_context context = { 0 };
+	fix = (struct fixture){ .root = "/tmp/banger-source-XXXXXX" };
 	if (!mkdtemp(fix.root))
 		return -1;
 	snprintf(fix.path, sizeof(fix.path), "%s/vms", fix.root);
