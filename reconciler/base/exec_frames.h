@@ -53,7 +53,8 @@ static inline int exec_frame_next(const struct buf *in, struct exec_frame *ret)
 	const unsigned char *head = (const unsigned char *)in->data;
 	uint32_t len = (uint32_t)head[1] << 24 | (uint32_t)head[2] << 16 | (uint32_t)head[3] << 8 |
 		       head[4];
-	if (!memchr("SIOEX", head[0], 5) || len > EXEC_PAYLOAD_MAX)
+	static const char kinds[] = { 'S', 'I', 'O', 'E', 'X' };
+	if (!memchr(kinds, head[0], sizeof(kinds)) || len > EXEC_PAYLOAD_MAX)
 		return -1;
 	if (in->len < EXEC_HEADER_LEN + len)
 		return 0;

@@ -261,11 +261,11 @@ static int stream(struct cli *cli, struct workspace *w, const char *name, const 
 	cleanup_close(&writer);
 	writer = -1;
 	int reached = guest_wait(cli, &guest, pid, &status, err);
-	if (sent < 0 && broken.sys != EPIPE)
-		*err = broken;
-	else if (reached == 0 && status)
+	/* A guest that hung up says why by its status; everything else that broke is our own word. */
+	bool guest_said = reached == 0 && status && !(sent < 0 && broken.sys != EPIPE);
+	if (guest_said)
 		workspace_failure(name, WORKSPACE_PATH, status, said, err);
-	else if (reached == 0 && sent < 0)
+	else if (sent < 0 && (broken.sys != EPIPE || reached == 0))
 		*err = broken;
 	else
 		return reached;

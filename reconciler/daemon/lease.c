@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#define GRACE_MS (15 * 1000)
+#define GRACE_MS 15000
 
 struct lease {
 	struct lease *next;
