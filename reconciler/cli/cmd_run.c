@@ -63,8 +63,8 @@ static int prepare_again(struct cli *cli, const char *name, const cJSON *target,
 static int look_at_workspace(struct cli *cli, const char *name, const cJSON *target,
 			     const cJSON *record, struct error *err)
 {
-	auto_free char *head = NULL;
 	bool again = cli_flag(cli, "auto-prepare");
+	auto_free char *head = NULL;
 	if (!record && again)
 		return error_set(err, ERROR_NOT_FOUND,
 				 "vm '%s' has no workspace: 'banger workspace prepare %s'", name,

@@ -109,6 +109,8 @@ static int make_pack(const struct transfer *t, const char *dir, char **ret_pack,
 static int add_pack(struct tar *tar, const char *at, const char *pack, struct error *err)
 {
 	static const char *const suffixes[] = { "pack", "idx" };
+	if (!pack)
+		BUG("a transfer without its pack");
 	const char *base = strrchr(pack, '/') + 1;
 	for (size_t i = 0; i < ARRAY_COUNT(suffixes); i++) {
 		auto_free char *path = xasprintf("%s.%s", pack, suffixes[i]);

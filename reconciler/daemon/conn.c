@@ -104,12 +104,13 @@ static void conn_flush(struct conn *conn)
 	loop_watch_set(conn->watch, is_full(conn) ? out : EPOLLIN | out);
 }
 
+/* err NULL: the result, which is taken. */
 static void conn_answer(struct conn *conn, int64_t id, cJSON *result, const struct error *err)
 {
-	if (result)
-		rpc_reply(&conn->out, id, result);
-	else
+	if (err)
 		rpc_reply_error(&conn->out, id, err);
+	else
+		rpc_reply(&conn->out, id, result);
 	conn_flush(conn);
 }
 
@@ -244,7 +245,7 @@ static void handle(struct conn *conn, const cJSON *message)
 		close(conn->fds[i]);
 	conn->fd_count = 0;
 	if (outcome <= 0)
-		conn_answer(conn, request.id, outcome < 0 ? NULL : result, &err);
+		conn_answer(conn, request.id, result, outcome < 0 ? &err : NULL);
 }
 
 /* Whole frames, until there is none or the answers pile up. */

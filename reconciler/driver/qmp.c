@@ -10,9 +10,10 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define LINE_MAX_BYTES	 (1u << 20) /* the human monitor lists every connection in one line */
-#define FIRST_PAUSE_MS	 2
-#define LONGEST_PAUSE_MS 40
+#define LINE_MAX_BYTES	    (1u << 20) /* the human monitor lists every connection in one line */
+#define FIRST_PAUSE_MS	    2
+#define BEFORE_GREETING_MAX 16
+#define LONGEST_PAUSE_MS    40
 
 static int process_ended(struct error *err)
 {
@@ -110,6 +111,21 @@ static cJSON *read_message(struct qmp *qmp, struct error *err)
 	return message;
 }
 
+/* An event, or an answer to the client before us, may stand in line before the greeting. */
+static int read_greeting(struct qmp *qmp, struct error *err)
+{
+	for (int i = 0; i < BEFORE_GREETING_MAX; i++) {
+		auto_json cJSON *message = read_message(qmp, err);
+		if (!message)
+			return -1;
+		if (json_get(message, "QMP"))
+			return 0;
+		if (!json_get(message, "event") && !json_get(message, "id"))
+			break;
+	}
+	return error_set(err, ERROR_SYSTEM, "the monitor's greeting is not QEMU's");
+}
+
 int qmp_open(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct qmp *ret, struct error *err)
 {
 	auto_qmp struct qmp qmp = QMP_INIT;
@@ -117,11 +133,8 @@ int qmp_open(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct qmp *ret, stru
 	qmp.deadline_ms = clock_monotonic_ms() + timeout_ms;
 	if (connect_monitor(&qmp, vm_dirfd, err) < 0)
 		return -1;
-	auto_json cJSON *greeting = read_message(&qmp, err);
-	if (!greeting)
+	if (read_greeting(&qmp, err) < 0)
 		return -1;
-	if (!json_get(greeting, "QMP"))
-		return error_set(err, ERROR_SYSTEM, "the monitor's greeting is not QEMU's");
 	/* The handshake of a client that has just left may have been taken for ours. */
 	if (qmp_command(&qmp, "qmp_capabilities", NULL, NULL, err) < 0 &&
 	    !strstr(err->text, "already complete"))
