@@ -74,6 +74,9 @@ def prepare_images(names):
     subprocess.run([banger, "daemon", "stop"], env=env, check=True, stdin=subprocess.DEVNULL, timeout=60)
 
 
+SECOND_TRIES = 2
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-j", type=int, default=min(3, (os.cpu_count() or 2) + 1))
@@ -83,9 +86,10 @@ def main():
     todo = scenarios(options.parts)
     prepare_images(wanted_images(todo))
     passed = failed = boots = 0
+    again = []
     began = time.monotonic()
     with concurrent.futures.ProcessPoolExecutor(options.j) as pool:
-        futures = [pool.submit(run_one, *one) for one in todo]
+        futures = {pool.submit(run_one, *one): one for one in todo}
         for future in concurrent.futures.as_completed(futures):
             title, failure, seconds, count = future.result()
             boots += count
@@ -93,7 +97,20 @@ def main():
             failed += bool(failure)
             print(f"{'FAIL' if failure else 'ok  '} {title} ({seconds:.1f} s, {count} boots)", flush=True)
             if failure:
+                again.append(futures[future])
                 print(failure, flush=True)
+    # Emulated guests on a busy machine meet deadlines: a few scenarios get a second try, alone and
+    # said aloud. What fails twice, or all over, fails.
+    if 0 < len(again) <= SECOND_TRIES:
+        for one in again:
+            title, failure, seconds, count = run_one(*one)
+            boots += count
+            print(f"{'FAIL twice' if failure else 'UNSTEADY, passed at its second try:'} {title} ({seconds:.1f} s)", flush=True)
+            if failure:
+                print(failure, flush=True)
+            else:
+                failed -= 1
+                passed += 1
     print(f"end-to-end: {boots} real boots in {time.monotonic() - began:.0f} s")
     if boots > options.limit_boots:
         print(f"FAIL more than {options.limit_boots} boots")
