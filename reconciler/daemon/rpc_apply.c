@@ -74,7 +74,6 @@ static struct apply_options options_of(const cJSON *params)
 		.take_over = json_bool(params, "take_over", false),
 		.allow_data_loss = json_bool(params, "allow_data_loss", false),
 		.update_images = json_bool(params, "update_images", false),
-		.delete_named = json_bool(params, "delete", false),
 	};
 }
 
@@ -110,10 +109,12 @@ static int load(struct request *request, struct wanted *wanted, struct error *er
 	return failed;
 }
 
-static int wanted_read(struct request *request, struct wanted *wanted, struct error *err)
+static int wanted_read(struct request *request, bool delete_named, struct wanted *wanted,
+		       struct error *err)
 {
 	const cJSON *params = request->params;
 	*wanted = (struct wanted){ .options = options_of(params) };
+	wanted->options.delete_named = delete_named;
 	if (load(request, wanted, err) < 0)
 		return -1;
 	if (wanted->faults)
@@ -136,7 +137,8 @@ HANDLER(rpc_plan)
 {
 	struct wanted wanted;
 	int64_t offset = json_int(request->params, "offset", 0);
-	int failed = wanted_read(request, &wanted, err);
+	bool delete_named = json_bool(request->params, "delete", false);
+	int failed = wanted_read(request, delete_named, &wanted, err);
 	if (failed == 0) {
 		*ret = cJSON_CreateObject();
 		if (wanted.faults)
@@ -204,20 +206,22 @@ static int apply_wanted(struct request *request, struct wanted *wanted, cJSON **
 	return 0;
 }
 
-HANDLER(rpc_apply)
+static int apply_request(struct request *request, bool delete_named, cJSON **ret, struct error *err)
 {
 	struct wanted wanted;
-	int failed = wanted_read(request, &wanted, err);
+	int failed = wanted_read(request, delete_named, &wanted, err);
 	if (failed == 0)
 		failed = apply_wanted(request, &wanted, ret, err);
 	wanted_clear(&wanted);
 	return failed;
 }
 
+HANDLER(rpc_apply)
+{
+	return apply_request(request, json_bool(request->params, "delete", false), ret, err);
+}
+
 HANDLER(rpc_delete)
 {
-	cJSON *params = (cJSON *)(uintptr_t)request->params; /* the request's own copy */
-	if (cJSON_IsObject(params) && !json_get(params, "delete"))
-		cJSON_AddTrueToObject(params, "delete");
-	return rpc_apply(request, ret, err);
+	return apply_request(request, json_bool(request->params, "delete", true), ret, err);
 }
