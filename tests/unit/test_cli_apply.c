@@ -5,15 +5,6 @@
 
 static char work[64]; /* a directory that is called "shop" */
 
-static cJSON *json(const char *text)
-{
-	struct error err;
-	cJSON *value = json_parse(text, strlen(text), &err);
-	if (!value)
-		fail_msg("%s: %s", err.text, text);
-	return value;
-}
-
 #define PLAN_EMPTY                                                                                 \
 	"{\"plan\":{\"stack\":\"shop\",\"digest\":\"0000000000000000\",\"unchanged\":1,\"vms\":[]" \
 	"}}"
@@ -68,7 +59,8 @@ static cJSON *wait_answer(struct script *s)
 		s->fake.pid++;
 		return NULL;
 	}
-	return json(s->waits == 1 && s->wait[0] == '+' ? OP_RUNNING : s->wait + (*s->wait == '+'));
+	return cli_json(s->waits == 1 && s->wait[0] == '+' ? OP_RUNNING
+							   : s->wait + (*s->wait == '+'));
 }
 
 static cJSON *answer(struct fake *fake, const char *method, const cJSON *params, int fd,
@@ -79,21 +71,21 @@ static cJSON *answer(struct fake *fake, const char *method, const cJSON *params,
 	(void)fd;
 	if (!strcmp(method, "plan")) {
 		snprintf(s->plan_params, sizeof(s->plan_params), "%s", text);
-		return json(s->plans++ && s->plan_later ? s->plan_later : s->plan);
+		return cli_json(s->plans++ && s->plan_later ? s->plan_later : s->plan);
 	}
 	if (!strcmp(method, "apply") || !strcmp(method, "delete")) {
 		snprintf(s->params, sizeof(s->params), "%s", text);
 		if (s->apply_error)
 			error_set(err, s->apply_error, "the plan has moved");
-		return s->apply_error ? NULL : json(s->apply);
+		return s->apply_error ? NULL : cli_json(s->apply);
 	}
 	if (!strcmp(method, "op.wait"))
 		return wait_answer(s);
 	if (!strcmp(method, "vm.list"))
-		return json(s->lists++ == 0
-				    ? "{\"items\":[{\"name\":\"web\",\"state\":\"starting\"}]}"
-				    : "{\"items\":[{\"name\":\"web\",\"state\":\"ready\","
-				      "\"ready\":true}]}");
+		return cli_json(s->lists++ == 0
+					? "{\"items\":[{\"name\":\"web\",\"state\":\"starting\"}]}"
+					: "{\"items\":[{\"name\":\"web\",\"state\":\"ready\","
+					  "\"ready\":true}]}");
 	error_set(err, ERROR_SYSTEM, "the test did not expect %s", method);
 	return NULL;
 }
@@ -415,13 +407,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
-{
-	(void)state;
-	cli_home_remove();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,5 +430,5 @@ int main(void)
 		cmocka_unit_test(validate_needs_no_daemon),
 		cmocka_unit_test(a_full_disk_is_a_failure),
 	};
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }

@@ -3,15 +3,6 @@
 
 static char params_seen[8192];
 
-static cJSON *json(const char *text)
-{
-	struct error err;
-	cJSON *value = json_parse(text, strlen(text), &err);
-	if (!value)
-		fail_msg("%s: %s", err.text, text);
-	return value;
-}
-
 #define MISSING                                                                                    \
 	"{\"name\":\"x\",\"error\":{\"code\":\"not-found\",\"text\":\"no VM is called 'x'\"}}"
 
@@ -23,25 +14,26 @@ static cJSON *answer(struct fake *fake, const char *method, const cJSON *params,
 	(void)fake, (void)fd;
 	snprintf(params_seen + used, sizeof(params_seen) - used, "%s %s\n", method, text);
 	if (!strcmp(method, "vm.list"))
-		return json("{\"items\":[{\"name\":\"web\",\"pid\":7},{\"name\":\"off\"}]}");
+		return cli_json("{\"items\":[{\"name\":\"web\",\"pid\":7},{\"name\":\"off\"}]}");
 	if (!strcmp(method, "vm.stats"))
-		return json("{\"items\":[{\"name\":\"web\",\"stats\":{\"cpus\":2,\"load_1\":152,"
-			    "\"uptime_ms\":61000,\"memory_total\":268435456,"
-			    "\"memory_available\":134217728,\"root_size\":2147483648,"
-			    "\"root_used\":1073741824}}," MISSING "]}");
+		return cli_json(
+			"{\"items\":[{\"name\":\"web\",\"stats\":{\"cpus\":2,\"load_1\":152,"
+			"\"uptime_ms\":61000,\"memory_total\":268435456,"
+			"\"memory_available\":134217728,\"root_size\":2147483648,"
+			"\"root_used\":1073741824}}," MISSING "]}");
 	if (!strcmp(method, "vm.ports"))
-		return json("{\"items\":[{\"name\":\"web\",\"ports\":{\"truncated\":true,"
-			    "\"ports\":[{\"proto\":\"tcp\",\"bind\":\"0.0.0.0\",\"port\":80,"
-			    "\"pid\":9,\"process\":\"httpd\",\"endpoint\":\"127.0.0.1:8080\"},"
-			    "{\"proto\":\"udp\",\"bind\":\"::1\",\"port\":53,\"pid\":0,"
-			    "\"process\":\"\",\"endpoint\":null}]}}]}");
+		return cli_json("{\"items\":[{\"name\":\"web\",\"ports\":{\"truncated\":true,"
+				"\"ports\":[{\"proto\":\"tcp\",\"bind\":\"0.0.0.0\",\"port\":80,"
+				"\"pid\":9,\"process\":\"httpd\",\"endpoint\":\"127.0.0.1:8080\"},"
+				"{\"proto\":\"udp\",\"bind\":\"::1\",\"port\":53,\"pid\":0,"
+				"\"process\":\"\",\"endpoint\":null}]}}]}");
 	if (!strcmp(method, "vm.health"))
-		return json("{\"items\":[{\"name\":\"web\",\"health\":{\"ok\":true}},"
-			    "{\"name\":\"db\",\"health\":{\"ok\":false,\"problems\":"
-			    "[\"the root disk is full\"]}}]}");
+		return cli_json("{\"items\":[{\"name\":\"web\",\"health\":{\"ok\":true}},"
+				"{\"name\":\"db\",\"health\":{\"ok\":false,\"problems\":"
+				"[\"the root disk is full\"]}}]}");
 	if (!strcmp(method, "vm.ping"))
-		return json("{\"items\":[{\"name\":\"web\",\"ping\":{\"took_ms\":3,"
-			    "\"uptime_ms\":2500}}]}");
+		return cli_json("{\"items\":[{\"name\":\"web\",\"ping\":{\"took_ms\":3,"
+				"\"uptime_ms\":2500}}]}");
 	error_set(err, ERROR_NOT_FOUND, "the test does not know %s", method);
 	return NULL;
 }
@@ -115,20 +107,6 @@ static void many_names_go_in_several_requests(void **state)
 	assert_non_null(strstr(params_seen, "vm.ping {\"names\":[\"17\"]}"));
 }
 
-static int make_home(void **state)
-{
-	(void)state;
-	cli_home_make();
-	return 0;
-}
-
-static int remove_home(void **state)
-{
-	(void)state;
-	cli_home_remove();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,5 +116,5 @@ int main(void)
 		cmocka_unit_test(ping_is_of_the_daemon_or_of_guests),
 		cmocka_unit_test(many_names_go_in_several_requests),
 	};
-	return cmocka_run_group_tests_name("cli/guest", tests, make_home, remove_home);
+	return cmocka_run_group_tests_name("cli/guest", tests, cli_set_up, cli_tear_down);
 }

@@ -65,6 +65,30 @@ static inline void cli_home_remove(void)
 	fs_remove_tree(AT_FDCWD, cli_home, &err);
 }
 
+/* The same as fixtures of a group. */
+static inline int cli_set_up(void **state)
+{
+	(void)state;
+	cli_home_make();
+	return 0;
+}
+
+static inline int cli_tear_down(void **state)
+{
+	(void)state;
+	cli_home_remove();
+	return 0;
+}
+
+static inline cJSON *cli_json(const char *text)
+{
+	struct error err;
+	cJSON *value = json_parse(text, strlen(text), &err);
+	if (!value)
+		fail_msg("%s: %s", err.text, text);
+	return value;
+}
+
 static inline cJSON *fake_ping(const struct fake *fake)
 {
 	cJSON *pong = cJSON_CreateObject();

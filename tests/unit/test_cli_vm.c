@@ -3,30 +3,23 @@
 
 #include <inttypes.h>
 
-static cJSON *json(const char *text)
-{
-	struct error err;
-	cJSON *value = json_parse(text, strlen(text), &err);
-	if (!value)
-		fail_msg("%s: %s", err.text, text);
-	return value;
-}
-
 static char params_seen[8192]; /* of every call, one after another */
 static const char *ssh_ready = "true";
 
 static cJSON *list_answer(const cJSON *params)
 {
 	if (json_int(params, "offset", 0) == 0)
-		return json("{\"items\":[{\"name\":\"web\",\"state\":\"ready\",\"ready\":true,"
-			    "\"image\":\"tiny\",\"vcpus\":2,\"memory\":268435456,\"pid\":77,"
-			    "\"ports\":[\"8080:80\",\"53:53/udp\"],\"stack\":\"shop\","
-			    "\"hypervisor\":\"qemu\",\"accel\":\"tcg\",\"boot_ms\":4200,"
-			    "\"address\":\"127.9.9.9\",\"id\":\"a1\",\"file\":\"/w/vms.yaml\"}],"
-			    "\"next\":1}");
-	return json("{\"items\":[{\"name\":\"db\",\"state\":\"failed\",\"ready\":false,"
-		    "\"image\":\"tiny\",\"vcpus\":1,\"memory\":134217728,\"pid\":0,\"stack\":null,"
-		    "\"reason\":\"said \\u001b]0;x\\u0007boo\"}]}");
+		return cli_json(
+			"{\"items\":[{\"name\":\"web\",\"state\":\"ready\",\"ready\":true,"
+			"\"image\":\"tiny\",\"vcpus\":2,\"memory\":268435456,\"pid\":77,"
+			"\"ports\":[\"8080:80\",\"53:53/udp\"],\"stack\":\"shop\","
+			"\"hypervisor\":\"qemu\",\"accel\":\"tcg\",\"boot_ms\":4200,"
+			"\"address\":\"127.9.9.9\",\"id\":\"a1\",\"file\":\"/w/vms.yaml\"}],"
+			"\"next\":1}");
+	return cli_json(
+		"{\"items\":[{\"name\":\"db\",\"state\":\"failed\",\"ready\":false,"
+		"\"image\":\"tiny\",\"vcpus\":1,\"memory\":134217728,\"pid\":0,\"stack\":null,"
+		"\"reason\":\"said \\u001b]0;x\\u0007boo\"}]}");
 }
 
 static cJSON *verb_answer(const cJSON *params)
@@ -52,8 +45,8 @@ static cJSON *verb_answer(const cJSON *params)
 static cJSON *logs_answer(const cJSON *params)
 {
 	if (json_int(params, "offset", -1) >= 0)
-		return json("{\"data\":\"\",\"offset\":30}");
-	return json("{\"data\":\"boot \\u001b[32mok\\u001b[0m\\n\",\"offset\":30}");
+		return cli_json("{\"data\":\"\",\"offset\":30}");
+	return cli_json("{\"data\":\"boot \\u001b[32mok\\u001b[0m\\n\",\"offset\":30}");
 }
 
 #define SPEC "{\"name\":\"web\",\"image\":\"tiny\",\"vcpus\":2,\"memory\":268435456}"
@@ -69,7 +62,7 @@ static cJSON *set_answer(const cJSON *params)
 	auto_buf struct buf reply = BUF_INIT;
 	(void)text;
 	buf_addf(&reply, SET_RESTART, json_bool(params, "dry_run", false) ? "" : ",\"op\":\"7-1\"");
-	return json(reply.data);
+	return cli_json(reply.data);
 }
 
 static cJSON *answer(struct fake *fake, const char *method, const cJSON *params, int fd,
@@ -87,10 +80,10 @@ static cJSON *answer(struct fake *fake, const char *method, const cJSON *params,
 	if (!strcmp(method, "vm.set"))
 		return set_answer(params);
 	if (!strcmp(method, "vm.create"))
-		return json("{\"name\":\"web\",\"op\":\"7-1\"}");
+		return cli_json("{\"name\":\"web\",\"op\":\"7-1\"}");
 	if (!strcmp(method, "vm.show"))
-		return json("{\"vm\":{\"name\":\"web\",\"state\":\"ready\",\"stack\":\"shop\"},"
-			    "\"spec\":" SPEC ",\"applied\":null}");
+		return cli_json("{\"vm\":{\"name\":\"web\",\"state\":\"ready\",\"stack\":\"shop\"},"
+				"\"spec\":" SPEC ",\"applied\":null}");
 	if (!strcmp(method, "vm.ssh") && !strcmp(json_str(params, "name", ""), "off")) {
 		error_set(err, ERROR_CONFLICT, "vm 'off' is not running, start it with ...");
 		return NULL;
@@ -101,14 +94,15 @@ static cJSON *answer(struct fake *fake, const char *method, const cJSON *params,
 			"\"/i\",\"known_hosts\":\"/k\",\"alias\":\"a\",\"ready\":%s,"
 			"\"state\":\"starting\"}",
 			ssh_ready);
-		return json(reply);
+		return cli_json(reply);
 	}
 	if (!strcmp(method, "op.wait"))
-		return json("{\"items\":[{\"id\":\"7-1\",\"kind\":\"stop\",\"stage\":\"stopped\","
-			    "\"started_ms\":1,\"updated_ms\":501,\"done\":true,\"success\":true,"
-			    "\"version\":9}],\"seen\":9}");
+		return cli_json(
+			"{\"items\":[{\"id\":\"7-1\",\"kind\":\"stop\",\"stage\":\"stopped\","
+			"\"started_ms\":1,\"updated_ms\":501,\"done\":true,\"success\":true,"
+			"\"version\":9}],\"seen\":9}");
 	if (!strcmp(method, "doctor"))
-		return json(
+		return cli_json(
 			"{\"items\":[{\"check\":\"kvm\",\"status\":\"warn\",\"detail\":\"slow\","
 			"\"fix\":\"enable it\"},{\"check\":\"qemu\",\"status\":\"fail\","
 			"\"detail\":\"missing\",\"fix\":\"install it\"}]}");
@@ -357,20 +351,6 @@ static void prune_asks_for_what_is_idle(void **state)
 	assert_int_equal(yes.status, 0);
 }
 
-static int set_up(void **state)
-{
-	(void)state;
-	cli_home_make();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	cli_home_remove();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -387,5 +367,5 @@ int main(void)
 		cmocka_unit_test(prune_asks_for_what_is_idle),
 		cmocka_unit_test(ssh_passes_the_status_through),
 	};
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, cli_set_up, cli_tear_down);
 }
