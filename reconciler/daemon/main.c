@@ -1,6 +1,7 @@
 /* bangerd: opens the store, looks what runs, and keeps both in agreement until it is told to end.
  * Virtual machines are not its children and do not end with it. */
 #include "daemon/bangerd.h"
+#include "exec/capability.h"
 #include "base/fs.h"
 #include "base/log.h"
 
@@ -200,6 +201,11 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--help")) {
 			usage(stdout);
 			return 0;
+#ifdef BANGER_FAILPOINTS
+		} else if (!strcmp(argv[i], "--list-steps")) {
+			steps_print(stdout); /* what BANGER_FAILPOINT="before ..." can name */
+			return 0;
+#endif
 		} else {
 			usage(stderr);
 			return 2;

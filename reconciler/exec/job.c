@@ -1,8 +1,8 @@
-/* Theory of operation: an action is a sequence of step arrays (the table below), each step has a
+/* Theory of operation: the table of capabilities says which steps an action has, each step has a
  * run and an undo and both are idempotent, because a crash may come between an effect and its
  * record. steps_run() is the only place that unwinds. What a creation made is unwound with it; what
  * was made by an earlier, finished creation (disks_made) is never touched by an undo. */
-#include "exec/job.h"
+#include "exec/capability.h"
 #include "base/failpoint.h"
 
 #include <fcntl.h>
@@ -34,6 +34,7 @@ void job_free(struct job *job)
 	cleanup_close(&job->pidfd);
 	cleanup_close(&job->started_pidfd);
 	cleanup_close(&job->dirfd);
+	kernel_clear(&job->kernel);
 	free(job->dir);
 	pthread_mutex_destroy(&job->progress_lock);
 	free(job);
@@ -79,83 +80,61 @@ static void step_failpoint(const char *when, const struct step *step)
 #endif
 }
 
-#define STEPS_MAX 32
-
-int steps_run(struct job *job, const struct step *const *lists, size_t count, struct error *err)
+int job_open_directory(struct job *job, struct error *err)
 {
-	const struct step *done[STEPS_MAX];
-	size_t done_count = 0;
+	if (job->dirfd >= 0)
+		return 0;
+	job->dirfd = open(job->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (job->dirfd < 0)
+		return error_sys(err, "cannot open '%s'", job->dir);
+	return 0;
+}
+
+int job_find_image(struct job *job, struct image *ret, struct error *err)
+{
+	const char *key = job->image_digest_used[0] ? job->image_digest_used
+			  : job->image_digest	    ? job->image_digest
+						    : job->want->image;
+	if (image_find(&job->host->images, key, ret, err) < 0)
+		return -1;
+	str_copy(job->image_digest_used, sizeof(job->image_digest_used), ret->digest);
+	return 0;
+}
+
+int steps_run(struct job *job, const struct step *const *steps, size_t count, struct error *err)
+{
+	size_t begun = 0;
 	bool failed = false;
-	for (size_t i = 0; i < count && !failed; i++)
-		for (const struct step *step = lists[i]; step->name; step++) {
-			if (atomic_load(&job->cancel))
-				failed = error_set(err, ERROR_CANCELLED, "given up: superseded");
-			else {
-				job_stage(job, step->name, NULL);
-				step_failpoint("before", step);
-				failed = step->run(job, err) < 0;
-			}
-			/* A failed step may have done a part of it: its own undo runs too. */
-			if (done_count == STEPS_MAX)
-				BUG("an action of more than %d steps", STEPS_MAX);
-			done[done_count++] = step;
-			if (failed) {
-				if (err->code != ERROR_CANCELLED)
-					error_wrap(err, "%s", step->name);
-				break;
-			}
-			step_failpoint("after", step);
+	while (begun < count && !failed) {
+		const struct step *step = steps[begun];
+		/* A failed step may have done a part of it: its own undo runs too. */
+		begun++;
+		if (atomic_load(&job->cancel)) {
+			failed = error_set(err, ERROR_CANCELLED, "given up: superseded");
+		} else {
+			job_stage(job, step->name, NULL);
+			step_failpoint("before", step);
+			failed = step->run(job, err) < 0;
 		}
+		if (!failed)
+			step_failpoint("after", step);
+		else if (err->code != ERROR_CANCELLED)
+			error_wrap(err, "%s", step->name);
+	}
 	if (!failed)
 		return 0;
-	while (done_count-- > 0)
-		if (done[done_count]->undo)
-			done[done_count]->undo(job);
+	while (begun-- > 0)
+		if (steps[begun]->undo)
+			steps[begun]->undo(job);
 	return -1;
 }
 
-static const struct step nothing[] = { { NULL, NULL, NULL } };
-
 void job_run(struct job *job)
 {
-	bool start = job->want && job->want->state == STATE_RUNNING;
-	bool stop = job->pidfd >= 0;
-	const struct step *const starting = start ? steps_start : nothing;
-	const struct step *const stopping = stop ? steps_stop : nothing;
-	const struct step *lists[4] = { nothing, nothing, nothing, nothing };
-	switch (job->kind) {
-	case ACTION_CREATE:
-		lists[0] = stopping;
-		lists[1] = steps_create;
-		lists[2] = starting;
-		break;
-	case ACTION_START:
-	case ACTION_RESTART:
-		lists[0] = stopping;
-		lists[1] = steps_resize;
-		lists[2] = starting;
-		break;
-	case ACTION_REIMAGE:
-		lists[0] = stopping;
-		lists[1] = steps_reimage;
-		lists[2] = steps_resize;
-		lists[3] = starting;
-		break;
-	case ACTION_STOP:
-		lists[0] = stopping;
-		break;
-	case ACTION_LIVE:
-		lists[0] = stop ? steps_live : steps_resize;
-		break;
-	case ACTION_DELETE:
-		lists[0] = stopping;
-		lists[1] = steps_delete;
-		break;
-	default:
-		BUG("'%s' is nothing to execute", action_kind_name(job->kind));
-	}
+	const struct step *steps[STEPS_MAX];
+	size_t count = job_steps(job, steps);
 	/* A step may scribble into its error and succeed all the same: only a failure's counts. */
 	struct error err = { 0 };
-	bool failed = steps_run(job, lists, ARRAY_COUNT(lists), &err) < 0;
+	bool failed = steps_run(job, steps, count, &err) < 0;
 	job->err = failed ? err : (struct error){ 0 };
 }

@@ -66,6 +66,9 @@ struct job {
 	/* the steps' own */
 	int dirfd;
 	char *dir;
+	char mac[18];
+	struct kernel kernel;
+	struct vm_machine machine; /* what a run needs, each step's part put in by it */
 };
 
 struct job *job_new(const struct host *host, enum action_kind kind, const char *id,
@@ -83,11 +86,15 @@ struct step {
 	int (*run)(struct job *job, struct error *err);
 	void (*undo)(struct job *job); /* NULL: nothing to take back */
 };
-/* Each is idempotent. Ends with name NULL. */
-extern const struct step steps_create[], steps_start[], steps_stop[], steps_reimage[],
-	steps_delete[], steps_live[], steps_resize[];
+/* Each is idempotent. Ends with run NULL. The others stand in the rows of capability.h. */
+extern const struct step steps_live[];
 
-/* Runs one array after another; on failure unwinds all that was done, newest first. */
-int steps_run(struct job *job, const struct step *const *lists, size_t count, struct error *err);
+/* Runs one after another; on failure unwinds all that was begun, newest first. */
+int steps_run(struct job *job, const struct step *const *steps, size_t count, struct error *err);
+
+/* What several steps need. */
+int job_open_directory(struct job *job, struct error *err); /* -> job->dirfd */
+/* The image it is made from: the pinned one, else the one of that name now, which it then is. */
+int job_find_image(struct job *job, struct image *ret, struct error *err);
 
 #endif

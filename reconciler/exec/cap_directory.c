@@ -1,0 +1,56 @@
+/* The VM's directory, in which all the other files of it lie. */
+#include "exec/capability.h"
+#include "exec/handles.h"
+#include "base/fs.h"
+#include "sys/proc.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static int remove_directory(struct job *job, struct error *err)
+{
+	auto_close int fd = open(job->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && lock_is_held(fd, VM_FILE_LOCK))
+		return error_set(err, ERROR_BUSY, "a hypervisor still holds '%s'", job->dir);
+	return fs_remove_tree(AT_FDCWD, job->dir, err);
+}
+
+static int make_directory(struct job *job, struct error *err)
+{
+	/* What an earlier try left half-made may be of another image or size. */
+	if (!job->disks_made && remove_directory(job, err) < 0)
+		return -1;
+	if (fs_mkdirs(job->dir, 0700, err) < 0)
+		return -1;
+	return job_open_directory(job, err);
+}
+
+/* The directory of a VM whose creation never finished holds nothing that anyone could miss. */
+static void unmake_directory(struct job *job)
+{
+	struct error ignored;
+	/* Whoever holds the lock runs on these files: then they are no leftovers. */
+	if (!job->disks_made && job->dirfd >= 0 && !lock_is_held(job->dirfd, VM_FILE_LOCK))
+		fs_remove_tree(AT_FDCWD, job->dir, &ignored);
+}
+
+const struct capability cap_directory = {
+	.name = "directory",
+	.steps = { [PHASE_RETIRE] = { "directory", job_open_directory, NULL },
+		   [PHASE_MAKE] = { "directory", make_directory, unmake_directory },
+		   [PHASE_FIT] = { "directory", job_open_directory, NULL },
+		   [PHASE_PREPARE] = { "directory", job_open_directory, NULL },
+		   [PHASE_REMOVE] = { "remove", remove_directory, NULL } },
+};
+
+/* --- the last of what is made: by it a creation is known to be complete --- */
+
+static int note_made(struct job *job, struct error *err)
+{
+	return made_write(job->dirfd, job->image_digest_used, err);
+}
+
+const struct capability cap_made = {
+	.name = "made",
+	.steps = { [PHASE_MAKE] = { "made", note_made, NULL } },
+};

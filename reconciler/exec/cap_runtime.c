@@ -1,0 +1,54 @@
+/* Files that are there only while the VM runs: its sockets, and what is remembered of its process.
+ */
+#include "exec/capability.h"
+#include "exec/handles.h"
+#include "base/fs.h"
+#include "sys/proc.h"
+
+static int clear_sockets(struct job *job, struct error *err)
+{
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC,
+					     VM_FILE_CONSOLE, VM_FILE_PID,   VM_FILE_HANDLES };
+	if (job->dirfd < 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+		if (fs_unlink(job->dirfd, names[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The sockets of a process that lives are not ours to remove. */
+static int clear_stale_sockets(struct job *job, struct error *err)
+{
+	if (lock_is_held(job->dirfd, VM_FILE_LOCK))
+		return error_set(err, ERROR_BUSY, "a hypervisor of '%s' runs already", job->name);
+	return clear_sockets(job, err);
+}
+
+static void clear_failed_sockets(struct job *job)
+{
+	struct error ignored;
+	if (job->dirfd >= 0)
+		clear_stale_sockets(job, &ignored);
+}
+
+const struct capability cap_sockets = {
+	.name = "sockets",
+	.steps = { [PHASE_PREPARE] = { "sockets", clear_stale_sockets, clear_failed_sockets },
+		   [PHASE_RELEASE] = { "sockets", clear_sockets, NULL } },
+};
+
+static int note_handles(struct job *job, struct error *err)
+{
+	struct handles handles = {
+		.pid = job->started_pid,
+		.start_ticks = job->started_ticks,
+		.started_ms = clock_wall_ms(),
+	};
+	return handles_write(job->dirfd, &handles, err);
+}
+
+const struct capability cap_handles = {
+	.name = "handles",
+	.steps = { [PHASE_PREPARE] = { "handles", note_handles, NULL } },
+};

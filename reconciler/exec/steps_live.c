@@ -1,0 +1,54 @@
+/* Changes of a running VM, in the order they are made. */
+#include "exec/job.h"
+#include "guest/guest.h"
+
+#include <string.h>
+
+#define AGENT_TIMEOUT_MS 4000
+
+static int change_ports(struct job *job, struct error *err)
+{
+	if (job_open_directory(job, err) < 0)
+		return -1;
+	return job->host->hv->set_ports(job->dirfd, &job->have->ports, &job->want->ports, err);
+}
+
+static void change_ports_back(struct job *job)
+{
+	struct error ignored;
+	job->host->hv->set_ports(job->dirfd, &job->want->ports, &job->have->ports, &ignored);
+}
+
+static bool same_keys(const struct string_list *a, const struct string_list *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->at[i], b->at[i]))
+			return false;
+	return true;
+}
+
+static int change_keys(struct job *job, struct error *err)
+{
+	if (same_keys(&job->have->ssh_keys, &job->want->ssh_keys))
+		return 0;
+	auto_json cJSON *params = cJSON_CreateObject();
+	cJSON *keys = cJSON_AddArrayToObject(params, "keys");
+	cJSON_AddItemToArray(keys, cJSON_CreateString(job->host->client_key));
+	for (size_t i = 0; i < job->want->ssh_keys.count; i++)
+		cJSON_AddItemToArray(keys, cJSON_CreateString(job->want->ssh_keys.at[i]));
+	return agent_call(job->dirfd, "authorized_keys", params, AGENT_TIMEOUT_MS, NULL, err);
+}
+
+static int resume_guest(struct job *job, struct error *err)
+{
+	return job->resume ? job->host->hv->resume(job->dirfd, err) : 0;
+}
+
+const struct step steps_live[] = {
+	{ "ports", change_ports, change_ports_back },
+	{ "ssh keys", change_keys, NULL },
+	{ "resume", resume_guest, NULL },
+	{ 0 },
+};
