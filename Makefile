@@ -22,7 +22,7 @@ WARN       := -Wall -Wextra -Wshadow -Wpedantic -Wstrict-prototypes -Wmissing-pr
 CFLAGS     ?= -O2 -g
 BASE_FLAGS := -std=c11 -fno-common -fstack-protector-strong
 SAN_FLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-COV_FLAGS  := $(if $(COV),--coverage -fprofile-update=atomic)
+COV_FLAGS  := $(if $(COV),--coverage -fprofile-update=atomic -DBANGER_COVERAGE)
 override CPPFLAGS += -D_GNU_SOURCE -I. -Ireconciler -MMD -MP -DBANGER_VERSION='"$(VERSION)"' \
 	      -DBANGER_SHARE_DIR='"$(PREFIX)/share/banger"' $(if $(FAILPOINTS)$(SAN),-DBANGER_FAILPOINTS) \
 	      $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
@@ -65,6 +65,7 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(need_packages)
 	$(call say,CC,$<)
+	$(if $(COV),@rm -f $(@:.o=.gcda))
 	$(Q)$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -c $< -o $@
 
 # Those that say which commit they are, so that a stale daemon is noticed.
@@ -129,8 +130,8 @@ unit: tests-built
 e2e: tests-built
 	@BUILD=$(BUILD) tests/run.sh e2e
 test: test-deps
-	@$(MAKE) --no-print-directory DEV=1 SAN=address,undefined -j$$(nproc) tests-built
-	@BUILD=build-san tests/run.sh all
+	@$(MAKE) --no-print-directory DEV=1 SAN=address,undefined COV=1 -j$$(nproc) tests-built
+	@BUILD=build-san-cov tests/run.sh all
 bench: all $(BENCH)
 	@BUILD=$(BUILD) tests/bench/run.sh
 demo:

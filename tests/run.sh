@@ -1,5 +1,6 @@
 #!/bin/sh
-# tests/run.sh unit|e2e|all - run what was built into $BUILD; the last line counts.
+# tests/run.sh unit|e2e|all - run what was built into $BUILD; the last line counts. Of a build with COV=1
+# the lines before it say how much of each layer ran.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build-san}
@@ -10,6 +11,7 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+find "$BUILD" -name '*.gcda' -delete
 
 run() { # run TITLE COMMAND… - quiet unless it fails; no test may take longer than two minutes
 	title=$1
@@ -29,11 +31,11 @@ if [ "$what" != e2e ]; then
 	run "style" scripts/check-style.sh
 	run "plan is pure" scripts/check-plan-pure.sh "$BUILD"
 	for test in "$BUILD"/tests/test_*; do
-		case $test in *.d) continue ;; esac
+		case $test in *.d | *.gc??) continue ;; esac
 		run "$(basename "$test")" "$test"
 	done
 	for fuzz in "$BUILD"/fuzz/fuzz_*; do
-		case $fuzz in *.d) continue ;; esac
+		case $fuzz in *.d | *.gc??) continue ;; esac
 		name=$(basename "$fuzz")
 		run "$name corpus" "$fuzz" "tests/fuzz/corpus/${name#fuzz_}"
 	done
@@ -47,5 +49,6 @@ if [ "$what" != unit ]; then
 	passed=$((passed + ${1:-0}))
 	failed=$((failed + ${3:-1}))
 fi
+[ -z "$(find "$BUILD/schema" -name '*.gcda' -print -quit)" ] || tests/coverage.py "$BUILD"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -147,6 +147,8 @@ class Home:
             PATH=BUILD + os.pathsep + os.environ["PATH"],
             ASAN_OPTIONS="detect_leaks=1:abort_on_error=1:log_path=" + os.path.join(self.dir, "asan"),
             UBSAN_OPTIONS="print_stacktrace=1:abort_on_error=1",
+            # Who is killed while it writes its counts leaves none; that is no word to the user.
+            GCOV_ERROR_FILE=os.path.join(self.dir, "gcov"),
         )
         os.makedirs(self.env["HOME"])
         os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o700)
