@@ -6,6 +6,7 @@ import concurrent.futures
 import glob
 import importlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -53,6 +54,14 @@ def wanted_images(todo):
     return sorted(names)
 
 
+def check_table():
+    """What README.md says where to find is there."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "README.md")) as f:
+        gone = set(re.findall(r"`(\w+/\w+)`", f.read())) - {title for _, _, title in scenarios([])}
+    if gone:
+        sys.exit(f"tests/e2e/README.md names scenarios that are not there: {', '.join(sorted(gone))}")
+
+
 def prepare_images(names):
     """Pulls each image once for all scenarios, by banger itself."""
     os.makedirs(harness.IMAGES, exist_ok=True)
@@ -83,6 +92,7 @@ def main():
     parser.add_argument("--limit-boots", type=int, default=120)
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
+    check_table()
     todo = scenarios(options.parts)
     prepare_images(wanted_images(todo))
     passed = failed = boots = 0

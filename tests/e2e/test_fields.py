@@ -48,6 +48,9 @@ def scenario_nat_is_off_unless_asked(home):
         reach = ["timeout", "20", "wget", "-q", "-O", "/dev/null", f"http://10.0.2.2:{port}/"]
         check(home.banger("ssh", "shut", "--", *reach, code=None).code != 0, "without nat nothing is reached")
         home.banger("ssh", "free", "--", *reach)
+        home.banger("stop", "free")
+        home.banger("start", "free")
+        home.banger("ssh", "free", "--", *reach)
     finally:
         server.shutdown()
         server.server_close()

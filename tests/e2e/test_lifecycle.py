@@ -14,6 +14,7 @@ def boot_id(home, vm):
 
 
 def scenario_create_stop_start_keeps_fresh_writes(home):
+    """create, stop, start, ssh; restart is another boot; kill; set vcpus; the command's exit code."""
     home.banger("create", "box", *FLAGS)
     first = boot_id(home, "box")
     home.ssh("box", "sh", "-c", "echo fresh > /root/a; echo fresh > /etc/b")
@@ -28,7 +29,7 @@ def scenario_create_stop_start_keeps_fresh_writes(home):
     check(second != first, "a fresh boot")
     home.banger("restart", "box")
     check(boot_id(home, "box") != second, "restart is a fresh boot")
-    home.banger("kill", "box")
+    home.banger("vm", "kill", "box", "--signal", "KILL")
     equal(home.wait_state("box", "stopped")["hold"], "kill", "kill is a hold")
     home.banger("set", "box", "vcpus=2")
     home.banger("start", "box")

@@ -18,6 +18,8 @@ def nothing_left(home):
 
 
 def scenario_run_commands_and_workspaces(home):
+    """A bad spec leaves nothing; a dry run; a bare one with status 42 and one with a repository and
+    its untracked files at once; a shell."""
     repo = repository(home, "shop", {"tracked.txt": "from the host\n"})
     write(repo, "new.txt", "untracked\n")
     bad = home.banger("run", "--rm", *FLAGS, "--vcpus", "0", "--", "true", code=125)

@@ -55,6 +55,7 @@ def small(home, *names):
 
 
 def scenario_a_workspace_there_and_back(home):
+    """prepare, exec, diff, export with and without a base commit, hostile names and configurations."""
     repo = repository(home, "shop", {
         "a.txt": "one\n", "run.sh": "#!/bin/sh\n", "old/name.c": "int x;\n" * 30, "gone.txt": "x\n",
         "bin.dat": bytes(range(256)) * 8, ".gitignore": "*.log\nsecret\n",
@@ -164,6 +165,7 @@ def scenario_a_workspace_there_and_back(home):
 
 
 def scenario_repositories_of_every_kind(home):
+    """Bare, shallow, detached, worktree, metadata only, full with submodules, or a clear error."""
     origin = repository(home, "origin", {"a.txt": "a\n", "dir/b.txt": "b\n", "link": "x", "gone/deep/file": "x\n"})
     for i in range(3):
         git(origin, "commit", "-q", "--allow-empty", "-m", str(i))
@@ -238,6 +240,7 @@ def scenario_repositories_of_every_kind(home):
 
 
 def scenario_cp_and_ssh_config(home):
+    """ssh-config there and back over a file of the user's, ssh and scp by it; cp both ways."""
     ssh_dir = os.path.join(home.env["HOME"], ".ssh")
     real = os.path.join(home.work, "dotfiles", "config")
     os.makedirs(ssh_dir, mode=0o700)
