@@ -46,6 +46,21 @@ static enum change_class decide_vcpus(const struct vm_spec *have, const struct v
 	return live_if(can->live_vcpus);
 }
 
+static enum change_class decide_memory(const struct vm_spec *have, const struct vm_spec *want,
+				       const struct capabilities *can)
+{
+	(void)have;
+	return live_if(want->memory >= can->memory_floor && want->memory <= can->memory_ceiling);
+}
+
+/* A machine that has room for more than is wanted is left as it is. */
+static enum change_class decide_memory_max(const struct vm_spec *have, const struct vm_spec *want,
+					   const struct capabilities *can)
+{
+	uint64_t most = vm_spec_memory_max(want);
+	return live_if(most <= can->memory_ceiling || most == vm_spec_memory_max(have));
+}
+
 static enum change_class decide_nat(const struct vm_spec *have, const struct vm_spec *want,
 				    const struct capabilities *can)
 {
@@ -109,6 +124,18 @@ static void settle_memory(const struct field *f, struct draft *draft, const stru
 		units_format_size(spec->memory, have), units_format_size(least, need), spec->image);
 }
 
+static void settle_memory_max(const struct field *f, struct draft *draft, const struct reader *r)
+{
+	const struct vm_spec *spec = &draft->spec;
+	char most[UNITS_TEXT_MAX], least[UNITS_TEXT_MAX];
+	if (!spec->memory_max || spec->memory_max >= spec->memory)
+		return;
+	const struct path path = { .up = draft->path, .key = f->key };
+	READER_FAULT(r, draft_place(draft, f), &path, "%s is less than the VM's memory, %s",
+		     units_format_size(spec->memory_max, most),
+		     units_format_size(spec->memory, least));
+}
+
 static void settle_system_disk(const struct field *f, struct draft *draft, const struct reader *r)
 {
 	struct vm_spec *spec = &draft->spec;
@@ -141,10 +168,17 @@ const struct field vm_fields[FIELD_COUNT] = {
 	  .doc = "Appended to the kernel's command line." },
 	{ U32(vcpus), .min = 1, .max = 32, .fallback = 2, .decide = decide_vcpus, .example = "4",
 	  .classes = "live where the hypervisor can, else restart", .doc = "Virtual CPUs." },
-	{ SIZE(memory), .min = 64 * MIB, .max = TIB, .step = MIB, .change = CLASS_RESTART,
+	{ SIZE(memory), .min = 64 * MIB, .max = TIB, .step = MIB, .decide = decide_memory,
 	  .settle = settle_memory, .example = "512Mi",
+	  .classes = "live between what the VM was started with and memory_max where the "
+		     "hypervisor can, else restart",
 	  .dflt = "the least the image needs, 1Gi when that is not known",
 	  .doc = "Memory, in whole MiB and at least what the image needs." },
+	{ SIZE(memory_max), .min = 64 * MIB, .max = TIB, .step = MIB, .zero_is_none = true,
+	  .decide = decide_memory_max, .settle = settle_memory_max, .example = "2Gi",
+	  .dflt = "as much as memory", .classes = "restart; live when the VM has the room already",
+	  .doc = "How far memory can grow without a restart, in whole MiB; 0 for no further than "
+		 "memory. It costs the guest next to nothing until it is used." },
 	/* A multiple of a sector, so that 1G (not a multiple of 4Ki) can be written. */
 	{ SIZE(system_disk), .min = 16 * MIB, .max = 16 * TIB, .step = 512, .fallback = 8 * GIB,
 	  .decide = decide_system_disk, .settle = settle_system_disk, .example = "20Gi",
@@ -201,8 +235,8 @@ const struct field vm_fields[FIELD_COUNT] = {
 	  .doc = "Refuse to delete the VM, whoever asks." },
 };
 
-const char *const vm_fields_later[] = { "memory_max", "depends_on",	 "workspace",
-					"replicas",   "max_unavailable", NULL };
+const char *const vm_fields_later[] = { "depends_on", "workspace", "replicas", "max_unavailable",
+					NULL };
 
 /* What people coming from elsewhere write. */
 static const struct {

@@ -72,6 +72,11 @@ enum change_class vm_spec_diff(const struct vm_spec *have, const struct vm_spec 
 	return worst;
 }
 
+uint64_t vm_spec_memory_max(const struct vm_spec *spec)
+{
+	return spec->memory_max > spec->memory ? spec->memory_max : spec->memory;
+}
+
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b)
 {
 	for (size_t i = 0; i < FIELD_COUNT; i++)

@@ -81,6 +81,7 @@ struct vm_spec {
 	const char *kernel_args; /* "" = none */
 	uint32_t vcpus;
 	uint64_t memory;      /* bytes; 0 = the image's minimum, filled in by spec_load's catalog */
+	uint64_t memory_max;  /* bytes; 0 = as memory: vm_spec_memory_max() */
 	uint64_t system_disk; /* bytes */
 	uint64_t work_disk;   /* bytes, 0 = none */
 	bool nat;
@@ -125,6 +126,10 @@ struct capabilities {
 	bool live_vcpus;
 	bool live_nat;
 	bool live_ssh_keys; /* through the agent */
+	bool live_memory;   /* within the bounds below */
+	/* Of the VM at hand, set by plan_vm(): how little and how much memory its process can have.
+	 * 0: it does not run, or was started without room for more. */
+	uint64_t memory_floor, memory_ceiling;
 };
 
 /* One differing field, as people read it. from/to are owned by the change. */
@@ -140,6 +145,8 @@ void field_changes_free(struct field_change_vec *changes);
  * have = what is, want = what shall be. Order of the field table. */
 enum change_class vm_spec_diff(const struct vm_spec *have, const struct vm_spec *want,
 			       const struct capabilities *can, struct field_change_vec *ret);
+/* The most that memory may become without a restart. */
+uint64_t vm_spec_memory_max(const struct vm_spec *spec);
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b);
 
 /* "tiny, 2 vcpus, 256Mi" for the line of a creation; the caller frees. */

@@ -75,7 +75,9 @@ struct plan_vm_state {
 	bool exit_current;     /* that death happened under the revision that is wanted now */
 	bool expired;	       /* ttl has passed */
 	bool expired_current;  /* ... for the wanted revision: deleted, and stays so */
-	bool image_outdated;   /* --update-images was asked and the name points elsewhere now */
+	/* How little and how much memory the process can have, as it was started; 0: unknown. */
+	uint64_t memory_floor, memory_ceiling;
+	bool image_outdated; /* --update-images was asked and the name points elsewhere now */
 };
 
 struct plan_policy {

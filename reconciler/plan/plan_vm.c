@@ -43,7 +43,11 @@ static void raise_worst(struct vm_plan *plan, enum change_class class)
 static void compare(struct judgement *j)
 {
 	struct vm_plan *plan = j->plan;
-	plan->worst = vm_spec_diff(j->have->have, j->want, &j->policy->can, &plan->changes);
+	struct capabilities can = j->policy->can;
+	bool memory = can.live_memory && j->have->running;
+	can.memory_floor = memory ? j->have->memory_floor : 0;
+	can.memory_ceiling = memory ? j->have->memory_ceiling : 0;
+	plan->worst = vm_spec_diff(j->have->have, j->want, &can, &plan->changes);
 	bool image_changes = false;
 	for (size_t i = 0; i < plan->changes.count; i++) {
 		const struct field_change *change = &plan->changes.at[i];

@@ -2,13 +2,14 @@
  *
  * want.yaml is the source, have.yaml what the VMs are made of (either may be missing). A VM of
  * have.yaml exists, belongs to the stack and runs as its `state` says, unless state.json says
- * otherwise:
+ * otherwise; it was started with the memory it has, unless "started" says so:
  *   { "stack": "demo", "options": { "prune": true, … }, "can": ["vcpus", …],
  *     "vms": { "db": { "running": false, "owner": "", "hold": "stop", "exit": "guest-panic", … } }
  * } UPDATE=1 rewrites plan.txt. Every plan also travels over the wire and must come out the same.
  */
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/units.h"
 #include "plan/plan.h"
 #include "schema/spec_load.h"
 
@@ -84,7 +85,8 @@ static void read_options(struct world *world)
 	to->policy.allow_data_loss = json_bool(options, "allow_data_loss", false);
 	to->policy.can = (struct capabilities){ .live_ports = !can,
 						.live_disk_grow = !can,
-						.live_ssh_keys = !can };
+						.live_ssh_keys = !can,
+						.live_memory = !can };
 	cJSON_ArrayForEach(item, can)
 	{
 		const char *name = cJSON_GetStringValue(item);
@@ -93,7 +95,19 @@ static void read_options(struct world *world)
 		to->policy.can.live_vcpus |= !strcmp(name, "vcpus");
 		to->policy.can.live_nat |= !strcmp(name, "nat");
 		to->policy.can.live_ssh_keys |= !strcmp(name, "ssh_keys");
+		to->policy.can.live_memory |= !strcmp(name, "memory");
 	}
+}
+
+static void started_with(struct plan_vm_state *state, const char *size)
+{
+	struct error err;
+	if (!state->running)
+		return;
+	state->memory_floor = state->have->memory;
+	state->memory_ceiling = vm_spec_memory_max(state->have);
+	if (size && units_parse_size(size, &state->memory_floor, &err) < 0)
+		fail_msg("%s", err.text);
 }
 
 static void add_member(struct world *world, const char *name)
@@ -119,6 +133,7 @@ static void add_member(struct world *world, const char *name)
 		.expired_current = json_bool(json, "expired_current", false),
 		.image_outdated = json_bool(json, "image_outdated", false),
 	};
+	started_with(&state, json_str(json, "started", NULL));
 	member_vec_push(&world->members,
 			(struct plan_member){ name, spec_set_find(&world->want, name), state });
 }

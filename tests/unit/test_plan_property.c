@@ -34,7 +34,8 @@ static const char *const assignments[] = {
 	"nat=true",	     "state=stopped",
 	"restart=never",     "restart=on-failure",
 	"protect=true",	     "ttl=2h",
-	"kernel_args=debug",
+	"kernel_args=debug", "memory_max=2Gi",
+	"memory_max=0",
 };
 
 static struct vm_spec *random_spec(const char *name)
@@ -79,6 +80,10 @@ static void random_member(struct world *world, size_t i)
 	have->exists = true;
 	have->disks_made = !chance(6);
 	have->running = have->disks_made && !chance(3);
+	if (have->running && !chance(4)) {
+		have->memory_floor = (UINT64_C(128) << roll(4)) << 20;
+		have->memory_ceiling = have->memory_floor << roll(3);
+	}
 	have->stack = owners[roll(ARRAY_COUNT(owners))];
 	have->hold = chance(5) ? (enum hold_kind)(1 + roll(2)) : HOLD_NONE;
 	have->exit = have->running ? EXIT_NONE : (enum exit_reason)roll(EXIT_COUNT_);
@@ -92,7 +97,8 @@ static void world_init(struct world *world)
 	for (size_t i = 0; i < VMS; i++)
 		random_member(world, i);
 	world->options = (struct plan_options){
-		.policy = { .can = { chance(2), chance(2), chance(2), chance(2), chance(2) },
+		.policy = { .can = { chance(2), chance(2), chance(2), chance(2), chance(2),
+				     chance(2), 0, 0 },
 			    .allow_data_loss = chance(2) },
 		.prune = chance(2),
 		.prune_all = chance(4),
@@ -232,6 +238,49 @@ static void what_is_as_it_should_be_is_left_alone(void **state)
 	}
 }
 
+static bool differ(const struct vm_plan *vm, const char *key)
+{
+	for (size_t i = 0; i < vm->changes.count; i++)
+		if (!strcmp(vm->changes.at[i].key, key))
+			return true;
+	return false;
+}
+
+/* Memory is never changed under a guest beyond what its process can do, and a guest is never
+ * restarted for what it can. */
+static void memory_is_live_within_its_bounds(void **state)
+{
+	(void)state;
+	unsigned live = 0, restarts = 0;
+	for (unsigned round = 1; round <= ROUNDS; round++) {
+		struct world world;
+		struct plan plan;
+		seed = UINT64_C(0x8ebc6af09c88c6e3) * round;
+		world_init(&world);
+		plan_stack("demo", world.members, VMS, &world.options, &plan);
+		for (size_t i = 0; i < plan.count; i++) {
+			const struct vm_plan *vm = &plan.vms[i];
+			const struct plan_member *member = &world.members[vm->name[0] - 'a'];
+			const struct plan_vm_state *have = &member->have;
+			if (!have->running || !differ(vm, "memory"))
+				continue;
+			bool can = world.options.policy.can.live_memory &&
+				   member->want->memory >= have->memory_floor &&
+				   member->want->memory <= have->memory_ceiling;
+			if (vm->kind == ACTION_LIVE)
+				assert_true(can);
+			if (vm->kind == ACTION_RESTART && vm->changes.count == 1)
+				assert_false(can);
+			live += vm->kind == ACTION_LIVE;
+			restarts += vm->kind == ACTION_RESTART;
+		}
+		plan_clear(&plan);
+		world_clear(&world);
+	}
+	if (live < 20 || restarts < 20)
+		fail_msg("seen too seldom: %u live, %u restarts", live, restarts);
+}
+
 /* No data is lost, nothing protected or foreign is deleted, unless it was allowed. */
 static void what_must_not_happen_does_not(void **state)
 {
@@ -272,6 +321,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plan_that_was_done_leaves_nothing),
 		cmocka_unit_test(what_is_as_it_should_be_is_left_alone),
+		cmocka_unit_test(memory_is_live_within_its_bounds),
 		cmocka_unit_test(what_must_not_happen_does_not),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,7 +160,7 @@ static void changes_have_classes(void **state)
 	} cases[] = {
 		{ "", "", NULL, CLASS_NONE, CLASS_NONE },
 		{ "vcpus: 1", "vcpus: 2", "vcpus 1 -> 2", CLASS_RESTART, CLASS_LIVE },
-		{ "", "memory: 256Mi", "memory 128Mi -> 256Mi", CLASS_RESTART, CLASS_RESTART },
+		{ "", "memory: 256Mi", "memory 128Mi -> 256Mi", CLASS_RESTART, CLASS_LIVE },
 		{ "", "image: other, memory: 128Mi", "image tiny -> other", CLASS_REIMAGE,
 		  CLASS_REIMAGE },
 		{ "", "system_disk: 9Gi", "system_disk 8Gi -> 9Gi", CLASS_RESTART, CLASS_LIVE },
@@ -181,9 +181,16 @@ static void changes_have_classes(void **state)
 		{ "", "ready: none", "ready ssh within 2m -> none within 2m", CLASS_LIVE,
 		  CLASS_LIVE },
 		{ "", "hypervisor: qemu", "hypervisor auto -> qemu", CLASS_RESTART, CLASS_RESTART },
+		{ "memory: 256Mi", "memory: 1Gi", "memory 256Mi -> 1Gi", CLASS_RESTART,
+		  CLASS_LIVE },
+		{ "memory: 256Mi", "memory: 1025Mi", NULL, CLASS_RESTART, CLASS_RESTART },
+		{ "", "memory_max: 1Gi", "memory_max none -> 1Gi", CLASS_RESTART, CLASS_LIVE },
+		{ "", "memory_max: 2Gi", NULL, CLASS_RESTART, CLASS_RESTART },
+		{ "memory_max: 128Mi", "", "memory_max 128Mi -> none", CLASS_LIVE, CLASS_LIVE },
 		{ "", "protect: true, vcpus: 1", NULL, CLASS_RESTART, CLASS_LIVE },
 	};
-	const struct capabilities nothing = { 0 }, all = { true, true, true, true, true };
+	const struct capabilities nothing = { 0 },
+				  all = { true, true, true, true, true, true, 64 << 20, 1 << 30 };
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		assert_int_equal(class_of(cases[i].have, cases[i].want, &nothing, cases[i].text),
 				 cases[i].with_nothing);
@@ -207,7 +214,7 @@ static void shown_values_are_cut(void **state)
 }
 
 static const char rich[] =
-	"image: debian, kernel: k, kernel_args: 'a \"b\" \\ $x', vcpus: 1, memory: 1Gi, "
+	"image: debian, kernel: k, kernel_args: 'a \"b\" \\ $x', vcpus: 1, memory: 1Gi, memory_max: 4Gi, "
 	"work_disk: 0, system_disk: 20Gi, nat: true, ports: ['10.0.0.1:1:1', '53:53/udp'], "
 	"state: stopped, restart: never, hypervisor: qemu, network: user, "
 	"ready: {probe: 'tcp:80', timeout: 1500ms}, protect: true, ttl: 90s, "
@@ -230,7 +237,7 @@ static void json_there_and_back(void **state)
 		assert_string_equal(err.text, "");
 		assert_true(vm_spec_equal(spec, from_brief));
 		assert_true(vm_spec_equal(spec, from_full));
-		assert_int_equal(cJSON_GetArraySize(full), 20);
+		assert_int_equal(cJSON_GetArraySize(full), 21);
 	}
 	auto_ptr(vm_spec) plain = vm("");
 	auto_json cJSON *json = vm_spec_to_json(plain);
