@@ -27,6 +27,7 @@ _banger() {
 	--kernel-args) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--vcpus) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--memory) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--memory-max) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--system-disk) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--work-disk) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--restart) COMPREPLY=($(compgen -W "always on-failure never" -- "$cur")) ;;
@@ -70,8 +71,8 @@ _banger() {
 	'unwatch') flags='' names="" dirs=1 ;;
 	'list' | 'vm ps' | 'ps') flags='' names="$(_banger_names vm)" ;;
 	'vm show' | 'show') flags='' names="$(_banger_names vm)" ;;
-	'vm create' | 'create') flags='--image --kernel --kernel-args --vcpus --memory --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set --no-start --no-wait --timeout ' names="" ;;
-	'vm set' | 'set') flags='--image --kernel --kernel-args --vcpus --memory --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set --yes -y --allow-data-loss --no-wait --timeout ' names="$(_banger_names vm)" ;;
+	'vm create' | 'create') flags='--image --kernel --kernel-args --vcpus --memory --memory-max --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set --no-start --no-wait --timeout ' names="" ;;
+	'vm set' | 'set') flags='--image --kernel --kernel-args --vcpus --memory --memory-max --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set --yes -y --allow-data-loss --no-wait --timeout ' names="$(_banger_names vm)" ;;
 	'vm start' | 'start') flags='--no-wait --timeout ' names="$(_banger_names vm)" ;;
 	'vm stop' | 'stop') flags='--no-wait --timeout ' names="$(_banger_names vm)" ;;
 	'vm restart' | 'restart') flags='--no-wait --timeout ' names="$(_banger_names vm)" ;;
@@ -80,7 +81,7 @@ _banger() {
 	'vm prune' | 'prune') flags='--yes -y --no-wait --timeout ' names="" ;;
 	'vm ssh' | 'ssh') flags='--tty -t --timeout ' names="$(_banger_names vm)" ;;
 	'vm exec' | 'exec') flags='--auto-prepare --tty -t --timeout ' names="$(_banger_names vm)" ;;
-	'vm run' | 'run') flags='--rm --name --branch --from --mode --include-untracked --dry-run --tty -t --image --kernel --kernel-args --vcpus --memory --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set ' names="" dirs=1 ;;
+	'vm run' | 'run') flags='--rm --name --branch --from --mode --include-untracked --dry-run --tty -t --image --kernel --kernel-args --vcpus --memory --memory-max --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set ' names="" dirs=1 ;;
 	'vm logs' | 'logs') flags='--follow -f --tail -n --raw ' names="$(_banger_names vm)" ;;
 	'vm stats' | 'stats') flags='--watch -w ' names="$(_banger_names vm)" ;;
 	'vm ports' | 'ports') flags='' names="$(_banger_names vm)" ;;

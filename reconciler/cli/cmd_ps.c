@@ -64,6 +64,19 @@ static void size_cell(struct table *table, int64_t bytes)
 		table_cell(table, units_format_size((uint64_t)bytes, text));
 }
 
+/* What it has, or would have, and how far that can go: "256Mi", "768Mi/1Gi". */
+static void memory_cell(struct table *table, const cJSON *vm)
+{
+	int64_t want = json_int(vm, "memory", 0), now = json_int(vm, "memory_now", 0);
+	int64_t most = json_int(vm, "memory_max", 0);
+	char a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX];
+	if (most <= want)
+		size_cell(table, want);
+	else
+		table_cellf(table, "%s/%s", units_format_size((uint64_t)(now > 0 ? now : want), a),
+			    units_format_size((uint64_t)most, b));
+}
+
 static void add_wide(struct table *table, const cJSON *vm)
 {
 	const char *accel = json_str(vm, "accel", NULL);
@@ -95,7 +108,7 @@ static void add_row(struct table *table, const cJSON *vm, bool wide)
 	table_cell(table, json_bool(vm, "ready", false) ? "yes" : "no");
 	table_cell(table, json_str(vm, "image", NULL));
 	table_cellf(table, "%" PRId64, json_int(vm, "vcpus", 0));
-	size_cell(table, json_int(vm, "memory", 0));
+	memory_cell(table, vm);
 	add_ports(&ports, vm);
 	table_cell(table, ports.data);
 	table_cell(table, json_str(vm, "stack", NULL));

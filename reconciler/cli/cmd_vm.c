@@ -148,8 +148,9 @@ int cmd_prune(struct cli *cli)
 
 /* Flags that are fields of the spec; the rest of the two commands' flags is not. */
 static const char *const field_flags[] = {
-	"image", "kernel", "kernel-args", "vcpus",	"memory",  "system-disk", "work-disk",
-	"nat",	 "ready",  "restart",	  "hypervisor", "network", "ttl",	  "protect",
+	"image",      "kernel",	     "kernel-args", "vcpus", "memory",
+	"memory-max", "system-disk", "work-disk",   "nat",   "ready",
+	"restart",    "hypervisor",  "network",	    "ttl",   "protect",
 };
 
 static void add_assignment(cJSON *list, const char *key, const char *value)

@@ -46,6 +46,7 @@
 		  .doc = "appended to the kernel's command line" },                                \
 		{ .name = "vcpus", .value = "N", .doc = "virtual CPUs" },                          \
 		{ .name = "memory", .value = "SIZE", .doc = "such as 512Mi" },                     \
+		{ .name = "memory-max", .value = "SIZE", .doc = "how far it can grow live" },      \
 		{ .name = "system-disk", .value = "SIZE", .doc = "size of the system disk" },      \
 		{ .name = "work-disk",                                                             \
 		  .value = "SIZE",                                                                 \

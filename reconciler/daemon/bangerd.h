@@ -85,7 +85,10 @@ struct vm {
 	int pidfd;
 	uint64_t start_ticks;
 	uint32_t seen_vcpus;
-	uint64_t seen_memory;
+	uint64_t seen_memory, seen_memory_max; /* at its start, and what it has room for */
+	uint64_t seen_plugged;		       /* since; only when the monitor told: */
+	bool plugged_told;
+	uint64_t seen_system_disk, seen_work_disk; /* of a VM that was found running; 0: unknown */
 	enum accel accel;
 	int64_t started_ms;
 	struct loop_watch *gone_watch;
@@ -135,6 +138,10 @@ int vm_save(struct vm *vm, struct error *err);
 void vm_save_or_log(struct vm *vm);
 void vm_forget(struct vm *vm); /* row, memory; the VM must be gone from the host */
 void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **ret_have);
+/* Bytes that the guest has now; 0: it does not run. */
+uint64_t vm_memory_now(const struct vm *vm);
+/* A disk was enlarged, but nobody could write down that its file system was too. */
+bool vm_growth_is_pending(const struct vm *vm);
 const char *vm_phase_name(const struct vm *vm);
 cJSON *vm_to_json(const struct vm *vm);
 void vm_fill_reason(const struct vm *vm, char *reason, size_t size);

@@ -111,6 +111,7 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	job->kill_now = kind == ACTION_DELETE;
 	job->remake_work_disk = worst == CLASS_DATA_LOSS && vm->row.allow_data_loss;
 	job->resume = vm->paused;
+	job->plugs_memory = vm->seen_memory_max > vm->seen_memory;
 	job->disks_made = vm->row.image_digest != NULL;
 	job->address = xstrdup(vm->row.address);
 	if (kind != ACTION_CREATE && kind != ACTION_REIMAGE)
@@ -188,8 +189,8 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 	if (is_expired(vm) && (state.running || state.disks_made))
 		return ACTION_DELETE;
 	plan_vm(vm->row.name, vm->want, &state, &policy, &plan);
-	enum action_kind kind =
-		plan.kind == ACTION_NONE && vm_may_resume(vm) ? ACTION_LIVE : plan.kind;
+	bool unfinished = vm_may_resume(vm) || vm_growth_is_pending(vm);
+	enum action_kind kind = plan.kind == ACTION_NONE && unfinished ? ACTION_LIVE : plan.kind;
 	*ret_worst = plan.worst;
 	/* A restart carries smaller changes with it, and never hides a larger one. */
 	if (vm->restart_asked && state.running && (kind == ACTION_NONE || kind == ACTION_LIVE))
@@ -208,6 +209,9 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 static void nothing_to_do(struct vm *vm)
 {
 	vm->restart_asked = false;
+	/* A guest may come round by itself after all. */
+	if (!vm->stuck && vm->ready)
+		vm->last_error = (struct error){ 0 };
 	if (vm->op && vm->pid && !vm->ready)
 		vm_expect_ready(vm);
 	else

@@ -56,6 +56,19 @@ static int64_t started_ms(struct bangerd *d, const struct hv_process *process)
 	return clock_wall_ms() - ((int64_t)clock_monotonic_ms() - since_boot);
 }
 
+/* The files of a VM that runs cannot be smaller than its records; larger, a daemon before us died
+ * on the way. */
+static void look_at_disks(struct vm *vm)
+{
+	struct error err = { 0 };
+	bool qcow2;
+	if (vm->dirfd < 0)
+		return;
+	if (disk_root_stat(vm->dirfd, &vm->seen_system_disk, &qcow2, &err) < 0 ||
+	    disk_work_stat(vm->dirfd, &vm->seen_work_disk, &err) < 0)
+		log_warn(vm->row.name, "%s", err.text);
+}
+
 static void take_process(struct bangerd *d, struct hv_process *process)
 {
 	struct vm *vm = vm_find_id(d, process->id);
@@ -71,6 +84,8 @@ static void take_process(struct bangerd *d, struct hv_process *process)
 		   started_ms(d, process));
 	vm->seen_vcpus = process->vcpus;
 	vm->seen_memory = process->memory;
+	vm->seen_memory_max = process->memory_max;
+	look_at_disks(vm);
 	vm->accel = process->accel;
 	vm->ready = vm->want->ready.kind == READY_NONE;
 	if (!vm->ready)

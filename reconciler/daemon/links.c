@@ -97,6 +97,16 @@ static void guest_reset(struct vm *vm)
 	proc_signal(vm->pidfd, SIGKILL);
 }
 
+static void memory_told(struct vm *vm, uint64_t plugged)
+{
+	if (vm->plugged_told && vm->seen_plugged == plugged)
+		return;
+	vm->seen_plugged = plugged;
+	vm->plugged_told = true;
+	if (vm->seen_memory_max > vm->seen_memory)
+		vm_mark(vm);
+}
+
 static void monitor_event(struct vm *vm, enum monitor_event event)
 {
 	switch (event) {
@@ -117,6 +127,9 @@ static void monitor_event(struct vm *vm, enum monitor_event event)
 			 "the host's disk is full: the guest stands still until there is "
 			 "space, nothing of it is lost");
 		vm_paused(vm, true);
+		break;
+	case MONITOR_MEMORY:
+		memory_told(vm, vm->d->host.hv->monitor_plugged(vm->monitor_parser));
 		break;
 	case MONITOR_RESUMED:
 		log_info(vm->row.name, "the guest goes on");
@@ -341,6 +354,7 @@ void links_lend(struct vm *vm)
 {
 	links_drain_monitor(vm);
 	link_close(&vm->monitor);
+	vm->plugged_told = false; /* what the worker does to it is told when we are back */
 	link_close(&vm->agent);
 	asks_lost(vm);
 }

@@ -116,6 +116,7 @@ static void process_started(struct vm *vm, struct job *job)
 	vm->accel = job->accel;
 	vm->seen_vcpus = vm->applied->vcpus;
 	vm->seen_memory = vm->applied->memory;
+	vm->seen_memory_max = vm_spec_memory_max(vm->applied);
 	free(vm->row.exit_reason);
 	vm->row.exit_reason = NULL;
 	vm->booting = true;

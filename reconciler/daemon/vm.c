@@ -216,16 +216,58 @@ void vm_forget(struct vm *vm)
 	vm_free(vm);
 }
 
-/* What the VM is made of: the records, corrected by what its process shows. */
+uint64_t vm_memory_now(const struct vm *vm)
+{
+	return vm->pid ? vm->seen_memory + vm->seen_plugged : 0;
+}
+
+/* What is plugged when the guest has all that was asked for. */
+static uint64_t plugged_for(const struct vm *vm, uint64_t memory)
+{
+	uint64_t block = vm->d->host.hv->memory_block;
+	uint64_t more = memory > vm->seen_memory ? memory - vm->seen_memory : 0;
+	return block ? more / block * block : more;
+}
+
+/* Until the monitor has told, and while a guest boots (which plugs its memory anew), the record's
+ * word is taken, if it can be true. */
+static uint64_t have_memory(const struct vm *vm)
+{
+	uint64_t recorded = vm->applied->memory;
+	bool possible = recorded >= vm->seen_memory && recorded <= vm->seen_memory_max;
+	bool told = vm->plugged_told && vm->ready;
+	if (possible && (!told || vm->seen_plugged == plugged_for(vm, recorded)))
+		return recorded;
+	return vm_memory_now(vm);
+}
+
+static bool is_larger(uint64_t seen, uint64_t recorded)
+{
+	return seen && seen > recorded;
+}
+
+bool vm_growth_is_pending(const struct vm *vm)
+{
+	return vm->pid && vm->applied &&
+	       (is_larger(vm->seen_system_disk, vm->applied->system_disk) ||
+		is_larger(vm->seen_work_disk, vm->applied->work_disk));
+}
+
+/* What the VM is made of: the records, corrected by what its process and its files show. */
 static struct vm_spec *have_spec(const struct vm *vm)
 {
-	if (!vm->pid || !vm->applied || !vm->seen_vcpus ||
-	    (vm->seen_vcpus == vm->applied->vcpus && vm->seen_memory == vm->applied->memory))
+	if (!vm->pid || !vm->applied || !vm->seen_vcpus)
 		return NULL;
-	struct vm_spec *have = vm_spec_copy(vm->applied);
-	have->vcpus = vm->seen_vcpus;
-	have->memory = vm->seen_memory;
-	return have;
+	struct vm_spec have = *vm->applied;
+	have.vcpus = vm->seen_vcpus;
+	have.memory = have_memory(vm);
+	if (vm_spec_memory_max(vm->applied) > vm->seen_memory_max)
+		have.memory_max = vm->seen_memory_max;
+	if (is_larger(vm->seen_system_disk, have.system_disk))
+		have.system_disk = vm->seen_system_disk;
+	if (is_larger(vm->seen_work_disk, have.work_disk))
+		have.work_disk = vm->seen_work_disk;
+	return vm_spec_equal(&have, vm->applied) ? NULL : vm_spec_copy(&have);
 }
 
 void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **ret_have)
@@ -236,6 +278,8 @@ void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **r
 		.disks_made = vm->row.image_digest != NULL,
 		.running = vm->pid != 0,
 		.have = *ret_have ? *ret_have : vm->applied,
+		.memory_floor = vm->seen_memory,
+		.memory_ceiling = vm->seen_memory_max,
 		.stack = vm->row.stack,
 		.hold = (enum hold_kind)vm->row.hold,
 		.exit = vm->row.exit_reason ? exit_reason_parse(vm->row.exit_reason) : EXIT_NONE,
@@ -284,7 +328,9 @@ void vm_not_running(struct vm *vm)
 	vm->pidfd = vm->dirfd = -1;
 	vm->pid = 0;
 	vm->seen_vcpus = 0;
-	vm->seen_memory = 0;
+	vm->seen_memory = vm->seen_memory_max = vm->seen_plugged = 0;
+	vm->seen_system_disk = vm->seen_work_disk = 0;
+	vm->plugged_told = false;
 	vm->ready = vm->booting = false;
 	vm->resets = 0;
 	vm->started_ms = 0;

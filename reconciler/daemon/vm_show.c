@@ -115,6 +115,8 @@ cJSON *vm_to_json(const struct vm *vm)
 	json_add_str(json, "digest", vm->row.image_digest);
 	json_add_int(json, "vcpus", vm->want->vcpus);
 	json_add_int(json, "memory", (int64_t)vm->want->memory);
+	json_add_int(json, "memory_max", (int64_t)vm_spec_memory_max(vm->want));
+	json_add_int(json, "memory_now", (int64_t)vm_memory_now(vm));
 	json_add_str(json, "address", vm->row.address);
 	json_add_int(json, "ssh_port", USER_SSH_PORT);
 	add_ports(json, &vm->want->ports);

@@ -44,6 +44,7 @@ struct vm_machine {
 	int dirfd;	  /* the same, open */
 	uint32_t vcpus;
 	uint64_t memory;	 /* bytes */
+	uint64_t memory_max;	 /* how far it can grow while it runs; <= memory: not at all */
 	const char *kernel;	 /* path of vmlinux or bzImage */
 	const char *kernel_args; /* the user's, appended to the driver's own; may be "" */
 	bool has_work_disk;
@@ -61,7 +62,8 @@ struct hv_process {
 	int pidfd;	      /* owned */
 	uint64_t start_ticks; /* field 22 of /proc/pid/stat */
 	uint32_t vcpus;	      /* as its command line says */
-	uint64_t memory;
+	uint64_t memory;      /* that it was started with */
+	uint64_t memory_max;  /* that it can have without a restart */
 	enum accel accel;
 	bool nat;
 };
@@ -78,12 +80,24 @@ enum monitor_event {
 	MONITOR_HOST_QUIT, /* it will end: by our quit, or by a signal from outside */
 	MONITOR_PAUSED,	   /* it stands still: the host's disk is full, or KVM failed */
 	MONITOR_RESUMED,
+	MONITOR_MEMORY, /* the guest has more or less of it now: monitor_plugged() */
 	MONITOR_BROKEN, /* garbage or too much of it: drop the connection */
+};
+
+enum hv_disk { HV_DISK_ROOT, HV_DISK_WORK };
+
+/* Bytes a guest has, at its start and plugged since. */
+struct hv_memory {
+	uint64_t goal; /* what was asked of the guest */
+	uint64_t now;  /* what it has */
 };
 
 struct hv_driver {
 	const char *name; /* "qemu" */
 	struct capabilities can;
+	/* Memory beyond that of the start comes in multiples of this; what is left over of a size
+	 * is not given. */
+	uint64_t memory_block;
 
 	/* Is it usable on this host? 0 and a line for people
 	 * ("/usr/bin/qemu-system-x86_64 7.2.22"), or -1 with what to install. */
@@ -103,6 +117,11 @@ struct hv_driver {
 	/* Changes forwarded ports of a running VM. from/to are whole lists. */
 	int (*set_ports)(int vm_dirfd, const struct port_list *from, const struct port_list *to,
 			 struct error *err);
+	/* Asks the guest to have so much memory and says how far it is: called again until `now` is
+	 * `goal`. INVALID: less than it was started with, or more than it has room for. */
+	int (*set_memory)(int vm_dirfd, uint64_t bytes, struct hv_memory *ret, struct error *err);
+	/* Lets a running guest see a larger disk. Never shrinks. */
+	int (*grow_disk)(int vm_dirfd, enum hv_disk disk, uint64_t size_bytes, struct error *err);
 	/* Ends it at once, disks flushed as far as the host knows them (quit); the caller waits on
 	 * the pidfd and kills when this failed. */
 	int (*quit)(int vm_dirfd, uint64_t timeout_ms, struct error *err);
@@ -116,6 +135,8 @@ struct hv_driver {
 	struct hv_monitor *(*monitor_new)(void);
 	enum monitor_event (*monitor_feed)(struct hv_monitor *monitor, int fd, const char *data,
 					   size_t len);
+	/* Bytes of memory beyond those of the start, as MONITOR_MEMORY found them. */
+	uint64_t (*monitor_plugged)(const struct hv_monitor *monitor);
 	void (*monitor_free)(struct hv_monitor *monitor);
 };
 

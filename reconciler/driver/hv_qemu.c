@@ -199,16 +199,20 @@ static int qemu_resume(int vm_dirfd, struct error *err)
 
 const struct hv_driver hv_qemu = {
 	.name = "qemu",
-	.can = { .live_ports = true },
+	.can = { .live_ports = true, .live_disk_grow = true, .live_memory = true },
+	.memory_block = QEMU_MEMORY_BLOCK,
 	.probe = qemu_probe,
 	.find = qemu_find,
 	.argv = qemu_argv,
 	.start = qemu_start,
 	.set_ports = qemu_set_ports,
+	.set_memory = qemu_set_memory,
+	.grow_disk = qemu_grow_disk,
 	.quit = qemu_quit,
 	.resume = qemu_resume,
 	.monitor_open = qmp_monitor_open,
 	.monitor_new = qmp_monitor_new,
 	.monitor_feed = qmp_monitor_feed,
+	.monitor_plugged = qmp_monitor_plugged,
 	.monitor_free = qmp_monitor_free,
 };

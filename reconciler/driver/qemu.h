@@ -9,13 +9,19 @@
 #define QEMU_PROGRAM	    "qemu-system-x86_64"
 #define QEMU_NETDEV	    "net0"
 #define QEMU_SSH_GUEST_PORT 22
+#define QEMU_MEMORY	    "memory1" /* the device that plugs memory */
+/* What kernels of every age can plug and unplug at once. */
+#define QEMU_MEMORY_BLOCK (4u << 20)
+#define QEMU_NODE_ROOT	  "root"
+#define QEMU_NODE_WORK	  "work"
 
 /* The argument vector: identity first, so that a short read of a command line tells whose it is.
  * NULL-terminated, hv_argv_free(). */
 char **qemu_argv(const struct vm_machine *machine);
 
-/* Reads what qemu_argv() wrote back from a NUL-separated command line: id, vcpus, memory, accel and
- * nat. *ret_vms_dir gets the part of the pid file's path above the id. false: not one of ours. */
+/* Reads what qemu_argv() wrote back from a NUL-separated command line: id, vcpus, memory and its
+ * bound, accel and nat. *ret_vms_dir gets the part of the pid file's path above the id. false: not
+ * one of ours. */
 bool qemu_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
 			struct buf *ret_vms_dir);
 
@@ -26,6 +32,10 @@ int qemu_find_in(int proc_dirfd, const char *state_vms_dir, struct hv_process_ve
 /* hv_driver.set_ports */
 int qemu_set_ports(int vm_dirfd, const struct port_list *from, const struct port_list *to,
 		   struct error *err);
+
+/* hv_driver.set_memory and .grow_disk */
+int qemu_set_memory(int vm_dirfd, uint64_t bytes, struct hv_memory *ret, struct error *err);
+int qemu_grow_disk(int vm_dirfd, enum hv_disk disk, uint64_t size_bytes, struct error *err);
 
 /* One forwarding as QEMU writes it, "tcp:127.0.0.1:8080" (guest 0) or "tcp:127.0.0.1:8080-:80". */
 void qemu_forward_text(struct buf *to, const struct port_spec *port, bool with_guest);

@@ -52,6 +52,38 @@ static void add_identity(struct arg_vec *args, const struct vm_machine *m)
 	    "resourcecontrol=deny");
 }
 
+static uint64_t room_for_more(const struct vm_machine *m)
+{
+	uint64_t more = m->memory_max > m->memory ? m->memory_max - m->memory : 0;
+	return (more + QEMU_MEMORY_BLOCK - 1) / QEMU_MEMORY_BLOCK * QEMU_MEMORY_BLOCK;
+}
+
+static char *size_text(uint64_t bytes)
+{
+	return bytes % MIB ? xasprintf("%" PRIu64 "K", bytes / KIB)
+			   : xasprintf("%" PRIu64 "M", bytes / MIB);
+}
+
+/* Memory that the guest was not started with is a device of its own: virtio-mem goes both ways and
+ * says how far it is, where a DIMM can hardly be taken out again. reserve=off: what the guest does
+ * not use is not asked of the host. */
+static void add_memory(struct arg_vec *args, const struct vm_machine *m)
+{
+	uint64_t room = room_for_more(m);
+	auto_free char *start = size_text(m->memory), *most = size_text(m->memory + room);
+	add_taken(args, "-m", room ? xasprintf("%s,maxmem=%s", start, most) : xstrdup(start));
+	if (!room)
+		return;
+	add_taken(args, "-object",
+		  xasprintf("memory-backend-ram,id=" QEMU_MEMORY "-ram,size=%" PRIu64
+			    "M,reserve=off",
+			    room / MIB));
+	add_taken(args, "-device",
+		  xasprintf("virtio-mem-pci,id=" QEMU_MEMORY ",memdev=" QEMU_MEMORY
+			    "-ram,block-size=%uM,requested-size=0,disable-legacy=on",
+			    (unsigned)(QEMU_MEMORY_BLOCK / MIB)));
+}
+
 static void add_machine(struct arg_vec *args, const struct vm_machine *m)
 {
 	bool kvm = m->accel == ACCEL_KVM;
@@ -61,9 +93,7 @@ static void add_machine(struct arg_vec *args, const struct vm_machine *m)
 	add(args, "-accel", kvm ? "kvm" : "tcg,thread=multi,tb-size=32");
 	add(args, "-cpu", kvm ? "host" : "max");
 	add_taken(args, "-smp", xasprintf("%u", m->vcpus));
-	add_taken(args, "-m",
-		  m->memory % MIB ? xasprintf("%" PRIu64 "K", m->memory / KIB)
-				  : xasprintf("%" PRIu64 "M", m->memory / MIB));
+	add_memory(args, m);
 }
 
 static void add_kernel(struct arg_vec *args, const struct vm_machine *m)
@@ -74,9 +104,14 @@ static void add_kernel(struct arg_vec *args, const struct vm_machine *m)
 	/* panic=-1: reset at once when pvpanic's driver is not there to tell of the panic. The self
 	 * tests of ciphers take 0.3 of a boot's 2.7 s of CPU time under TCG (measured; nothing else
 	 * that is harmless made a difference). */
+	/* With room for more memory: what is plugged goes online by itself, where it can be taken
+	 * out again; and the kernel does not set 64 MiB aside for devices that cannot reach above 4
+	 * GiB, of which there are none. */
+	const char *plug =
+		room_for_more(m) ? " swiotlb=noforce memhp_default_state=online_movable" : "";
 	add_taken(args, "-append",
-		  xasprintf("console=ttyS0 quiet panic=-1 cryptomgr.notests%s%s", *user ? " " : "",
-			    user));
+		  xasprintf("console=ttyS0 quiet panic=-1 cryptomgr.notests%s%s%s", plug,
+			    *user ? " " : "", user));
 }
 
 /* Both disks: the guest finds them by serial; its flushes reach the host's disk (cache
@@ -151,9 +186,10 @@ char **qemu_argv(const struct vm_machine *machine)
 	add_machine(&args, machine);
 	add_kernel(&args, machine);
 	bool overlay = machine->root_is_qcow2;
-	add_disk(&args, "root", overlay ? VM_FILE_ROOT_OVERLAY : VM_FILE_ROOT_DISK, overlay);
+	add_disk(&args, QEMU_NODE_ROOT, overlay ? VM_FILE_ROOT_OVERLAY : VM_FILE_ROOT_DISK,
+		 overlay);
 	if (machine->has_work_disk)
-		add_disk(&args, "work", VM_FILE_WORK_DISK, false);
+		add_disk(&args, QEMU_NODE_WORK, VM_FILE_WORK_DISK, false);
 	add_network(&args, machine);
 	add_channels(&args);
 	arg_vec_push(&args, NULL);

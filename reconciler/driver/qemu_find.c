@@ -61,6 +61,16 @@ static uint64_t parse_memory(const char *text)
 	return __builtin_mul_overflow(value, unit, &bytes) ? 0 : bytes;
 }
 
+/* "256M" or "256M,maxmem=1024M" */
+static void parse_memories(const char *value, struct hv_process *ret)
+{
+	static const char most[] = ",maxmem=";
+	const char *found = strstr(value, most);
+	ret->memory = ret->memory_max = parse_memory(value);
+	if (found)
+		ret->memory_max = parse_memory(found + strlen(most));
+}
+
 static bool id_valid(const char *id, size_t len)
 {
 	if (!len || len >= sizeof(((struct hv_process *)0)->id))
@@ -93,7 +103,7 @@ static void parse_option(const char *option, const char *value, struct hv_proces
 	if (!strcmp(option, "-smp"))
 		ret->vcpus = (uint32_t)leading_number(value, &end);
 	else if (!strcmp(option, "-m"))
-		ret->memory = parse_memory(value);
+		parse_memories(value, ret);
 	else if (!strcmp(option, "-accel"))
 		ret->accel = list_has(value, "kvm") ? ACCEL_KVM : ACCEL_TCG;
 	else if (!strcmp(option, "-netdev"))

@@ -45,11 +45,15 @@ int qmp_command(struct qmp *qmp, const char *command, cJSON *arguments, cJSON **
 /* A line of the human monitor; what it printed is appended to ret. */
 int qmp_human(struct qmp *qmp, const char *line, struct buf *ret, struct error *err);
 
+/* Of query-memory-devices: what is plugged, and what was asked for; 0 without such a device. */
+void qmp_memory_devices(const cJSON *devices, uint64_t *ret_now, uint64_t *ret_asked);
+
 /* --- the loop's parser: hv_driver.monitor_* --- */
 int qmp_monitor_open(int vm_dirfd, struct error *err);
 struct hv_monitor *qmp_monitor_new(void);
 enum monitor_event qmp_monitor_feed(struct hv_monitor *monitor, int fd, const char *data,
 				    size_t len);
+uint64_t qmp_monitor_plugged(const struct hv_monitor *monitor);
 void qmp_monitor_free(struct hv_monitor *monitor);
 
 #endif

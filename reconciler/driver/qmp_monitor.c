@@ -1,8 +1,8 @@
 /* Theory of operation: greeting -> we send qmp_capabilities and query-status -> an empty return:
- * READY -> the status: PAUSED when the guest stands still since before we came -> events. Lines end
- * with LF (QEMU sends CR LF, and CR is white space to JSON). One line is handled at a time; those
- * that mean nothing to us are skipped. Whatever is no JSON object, or too long, or out of order
- * before READY, breaks the connection for good.
+ * READY -> the status: PAUSED when the guest stands still since before we came -> the memory that
+ * is plugged: MEMORY -> events. Lines end with LF (QEMU sends CR LF, and CR is white space to
+ * JSON). One line is handled at a time; those that mean nothing to us are skipped. Whatever is no
+ * JSON object, or too long, or out of order before READY, breaks the connection for good.
  *
  * A guest that reboots resets the machine once, and then the firmware does so again, up to five
  * times within 0.3 s (seen with SeaBIOS): RESETs less than a second after the one that was told are
@@ -22,6 +22,7 @@ enum monitor_state { AWAITS_GREETING, AWAITS_RETURN, LISTENS, IS_BROKEN };
 struct hv_monitor {
 	enum monitor_state state;
 	struct buf in;
+	uint64_t plugged;
 	int64_t reset_us; /* QEMU's time of the last RESET told, 0 none */
 	size_t used; /* handled lines at the front of in, dropped when the rest is incomplete */
 };
@@ -37,6 +38,11 @@ struct hv_monitor *qmp_monitor_new(void)
 	struct hv_monitor *monitor = xcalloc(1, sizeof(*monitor));
 	monitor->in = BUF_INIT;
 	return monitor;
+}
+
+uint64_t qmp_monitor_plugged(const struct hv_monitor *monitor)
+{
+	return monitor->plugged;
 }
 
 void qmp_monitor_free(struct hv_monitor *monitor)
@@ -99,12 +105,22 @@ static enum monitor_event event_of(struct hv_monitor *monitor, const cJSON *mess
 		return MONITOR_PAUSED;
 	if (!strcmp(name, "RESUME"))
 		return MONITOR_RESUMED;
+	if (!strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE")) {
+		int64_t size = json_int(data, "size", -1);
+		monitor->plugged = size > 0 ? (uint64_t)size : 0;
+		return MONITOR_MEMORY;
+	}
 	return MONITOR_NOTHING;
 }
 
-/* The return of query-status. */
-static enum monitor_event status_event(const cJSON *status)
+/* The return of query-memory-devices is a list, that of query-status an object. */
+static enum monitor_event status_event(struct hv_monitor *monitor, const cJSON *status)
 {
+	uint64_t asked;
+	if (cJSON_IsArray(status)) {
+		qmp_memory_devices(status, &monitor->plugged, &asked);
+		return MONITOR_MEMORY;
+	}
 	return json_bool(status, "running", true) ? MONITOR_NOTHING : MONITOR_PAUSED;
 }
 
@@ -121,7 +137,8 @@ static bool shake_hands(int fd)
 {
 	static const char request[] =
 		"{\"execute\":\"qmp_capabilities\",\"id\":\"" QMP_MONITOR_ID
-		"\"}\n{\"execute\":\"query-status\",\"id\":\"" QMP_MONITOR_ID "\"}\n";
+		"\"}\n{\"execute\":\"query-status\",\"id\":\"" QMP_MONITOR_ID
+		"\"}\n{\"execute\":\"query-memory-devices\",\"id\":\"" QMP_MONITOR_ID "\"}\n";
 	ssize_t len = (ssize_t)sizeof(request) - 1;
 	return send(fd, request, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
 }
@@ -133,7 +150,7 @@ static enum monitor_event handle(struct hv_monitor *monitor, int fd, const cJSON
 	if (strcmp(json_str(message, "id", QMP_MONITOR_ID), QMP_MONITOR_ID) != 0)
 		return MONITOR_NOTHING; /* meant for the client before us */
 	if (monitor->state == LISTENS && json_get(message, "return"))
-		return status_event(json_get(message, "return"));
+		return status_event(monitor, json_get(message, "return"));
 	if (monitor->state == LISTENS)
 		return event_of(monitor, message);
 	if (monitor->state == AWAITS_GREETING) {

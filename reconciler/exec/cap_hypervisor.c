@@ -25,6 +25,7 @@ static int start_hypervisor(struct job *job, struct error *err)
 	machine->dirfd = job->dirfd;
 	machine->vcpus = job->want->vcpus;
 	machine->memory = job->want->memory;
+	machine->memory_max = vm_spec_memory_max(job->want);
 	machine->accel = job->accel;
 	if (job->host->hv->start(machine, START_TIMEOUT_MS, &job->started_pid, &job->started_pidfd,
 				 err) < 0)

@@ -1,5 +1,6 @@
 /* Changes of a running VM, in the order they are made. */
 #include "exec/job.h"
+#include "exec/live_resize.h"
 #include "guest/guest.h"
 
 #include <string.h>
@@ -8,8 +9,6 @@
 
 static int change_ports(struct job *job, struct error *err)
 {
-	if (job_open_directory(job, err) < 0)
-		return -1;
 	return job->host->hv->set_ports(job->dirfd, &job->have->ports, &job->want->ports, err);
 }
 
@@ -41,14 +40,20 @@ static int change_keys(struct job *job, struct error *err)
 	return agent_call(job->dirfd, "authorized_keys", params, AGENT_TIMEOUT_MS, NULL, err);
 }
 
+/* First of all: a guest that stands still answers nothing. */
 static int resume_guest(struct job *job, struct error *err)
 {
+	if (job_open_directory(job, err) < 0)
+		return -1;
 	return job->resume ? job->host->hv->resume(job->dirfd, err) : 0;
 }
 
 const struct step steps_live[] = {
-	{ "ports", change_ports, change_ports_back },
-	{ "ssh keys", change_keys, NULL },
 	{ "resume", resume_guest, NULL },
+	{ "ports", change_ports, change_ports_back },
+	{ "memory", live_memory, NULL },
+	{ "grow system disk", live_system_disk, NULL },
+	{ "grow work disk", live_work_disk, NULL },
+	{ "ssh keys", change_keys, NULL },
 	{ 0 },
 };

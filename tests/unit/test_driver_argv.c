@@ -73,6 +73,7 @@ static void everything_under_kvm(void **state)
 	vm.root_is_qcow2 = false;
 	vm.kernel_args = "-pidfile /state/vms/evil/pid";
 	vm.memory = 128 * MIB + 512 * KIB;
+	vm.memory_max = 1 * GIB;
 	compare(&vm, "tests/driver/argv/kvm-all.txt");
 }
 
@@ -84,6 +85,7 @@ static void a_command_line_is_read_back(void **state)
 	vm.accel = ACCEL_KVM;
 	vm.nat = true;
 	vm.memory = 3 * GIB + 4 * KIB;
+	vm.memory_max = vm.memory + 5 * MIB;
 	vm.kernel_args = "-pidfile /state/vms/evil/pid";
 	char **argv = hv_qemu.argv(&vm);
 	auto_buf struct buf cmdline = BUF_INIT, vms = BUF_INIT;
@@ -96,6 +98,7 @@ static void a_command_line_is_read_back(void **state)
 	assert_string_equal(vms.data, "/state/vms");
 	assert_int_equal(found.vcpus, 2);
 	assert_int_equal(found.memory, vm.memory);
+	assert_int_equal(found.memory_max, vm.memory + 8 * MIB); /* whole blocks */
 	assert_int_equal(found.accel, ACCEL_KVM);
 	assert_true(found.nat);
 	/* Cut off anywhere, it is either still recognised or not, but never something else. */

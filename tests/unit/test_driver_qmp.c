@@ -75,13 +75,35 @@ static void make_ready(struct feed *f)
 static void the_handshake_is_answered(void **state)
 {
 	struct feed *f = *state;
-	char sent[128];
+	char sent[256];
 	assert_int_equal(push(f, GREETING), MONITOR_NOTHING);
 	ssize_t len = recv(f->theirs, sent, sizeof(sent), MSG_DONTWAIT);
-	assert_int_equal(len, strlen("{\"execute\":\"qmp_capabilities\",\"id\":\"monitor\"}\n"
-				     "{\"execute\":\"query-status\",\"id\":\"monitor\"}\n"));
+	assert_int_equal(len,
+			 strlen("{\"execute\":\"qmp_capabilities\",\"id\":\"monitor\"}\n"
+				"{\"execute\":\"query-status\",\"id\":\"monitor\"}\n"
+				"{\"execute\":\"query-memory-devices\",\"id\":\"monitor\"}\n"));
 	assert_int_equal(push(f, EVENT("RTC_CHANGE", "")), MONITOR_NOTHING);
 	assert_int_equal(push(f, DONE), MONITOR_READY);
+}
+
+static void plugged_memory_is_told(void **state)
+{
+	struct feed *f = *state;
+	make_ready(f);
+	assert_int_equal(
+		push(f,
+		     "{\"return\": [{\"type\": \"dimm\", \"data\": {\"id\": \"x\", \"size\": 7}}, "
+		     "{\"type\": \"virtio-mem\", \"data\": {\"id\": \"memory1\", \"size\": 8388608, "
+		     "\"requested-size\": 16777216}}], \"id\": \"monitor\"}\n"),
+		MONITOR_MEMORY);
+	assert_int_equal(hv_qemu.monitor_plugged(f->monitor), 8388608);
+	assert_int_equal(more(f), MONITOR_NOTHING);
+	assert_int_equal(push(f, EVENT("MEMORY_DEVICE_SIZE_CHANGE",
+				       "\"id\": \"memory1\", \"size\": 16777216")),
+			 MONITOR_MEMORY);
+	assert_int_equal(hv_qemu.monitor_plugged(f->monitor), 16777216);
+	assert_int_equal(push(f, "{\"return\": [], \"id\": \"monitor\"}\n"), MONITOR_MEMORY);
+	assert_int_equal(hv_qemu.monitor_plugged(f->monitor), 0);
 }
 
 static void answers_meant_for_the_last_client_are_skipped(void **state)
@@ -411,6 +433,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FED(the_handshake_is_answered),
+		FED(plugged_memory_is_told),
 		FED(answers_meant_for_the_last_client_are_skipped),
 		FED(events_are_told_one_by_one),
 		FED(a_guest_that_stands_still_is_told),
