@@ -9,17 +9,18 @@
 #define SAME_TYPE(m, T) _Generic(((struct vm_spec *)0)->m, T : (size_t)0)
 #define ROW(k, T, what)                                                                            \
 	.key = #k, .offset = offsetof(struct vm_spec, k) + SAME_TYPE(k, T), .kind = &(what)
-#define NAME(k)	   ROW(k, const char *, kind_name)
-#define TEXT(k)	   ROW(k, const char *, kind_text)
-#define U32(k)	   ROW(k, uint32_t, kind_u32)
-#define SIZE(k)	   ROW(k, uint64_t, kind_size)
-#define BOOL(k)	   ROW(k, bool, kind_bool)
-#define ENUM(k, T) ROW(k, enum T, kind_enum)
-#define PORTS(k)   ROW(k, struct port_list, kind_ports)
-#define READY(k)   ROW(k, struct ready_spec, kind_ready)
-#define LABELS(k)  ROW(k, struct label_list, kind_labels)
-#define KEYS(k)	   ROW(k, struct string_list, kind_keys)
-#define FILES(k)   ROW(k, struct file_list, kind_files)
+#define NAME(k)	     ROW(k, const char *, kind_name)
+#define TEXT(k)	     ROW(k, const char *, kind_text)
+#define U32(k)	     ROW(k, uint32_t, kind_u32)
+#define SIZE(k)	     ROW(k, uint64_t, kind_size)
+#define BOOL(k)	     ROW(k, bool, kind_bool)
+#define ENUM(k, T)   ROW(k, enum T, kind_enum)
+#define PORTS(k)     ROW(k, struct port_list, kind_ports)
+#define READY(k)     ROW(k, struct ready_spec, kind_ready)
+#define LABELS(k)    ROW(k, struct label_list, kind_labels)
+#define KEYS(k)	     ROW(k, struct string_list, kind_keys)
+#define FILES(k)     ROW(k, struct file_list, kind_files)
+#define WORKSPACE(k) ROW(k, struct workspace_spec, kind_workspace)
 /* The key has no unit, the member has: ttl is ttl_ms. */
 #define DURATION_MS(k)                                                                             \
 	.key = #k, .offset = offsetof(struct vm_spec, k##_ms) + SAME_TYPE(k##_ms, uint64_t),       \
@@ -153,6 +154,24 @@ static void settle_system_disk(const struct field *f, struct draft *draft, const
 		     units_format_size(image->size, need), spec->image);
 }
 
+/* `defaults` may say how for those that have a source; alone that is no workspace. */
+static void settle_workspace(const struct field *f, struct draft *draft, const struct reader *r)
+{
+	struct workspace_spec *workspace = &draft->spec.workspace;
+	const struct path path = { .up = draft->path, .key = f->key };
+	bool own = draft->origin[field_index(f)] && !r->merge_maps;
+	struct workspace_spec none;
+	f->kind->fallback(f, &none);
+	if (!workspace->source[0]) {
+		if (own && !f->kind->equal(workspace, &none))
+			READER_FAULT(r, draft_place(draft, f), &path, "'source' is missing");
+		*workspace = none;
+	} else if (workspace->from[0] && !workspace->branch[0]) {
+		READER_FAULT(r, draft_place(draft, f), &path,
+			     "'from' says where 'branch' begins: give both");
+	}
+}
+
 /* --- the table --- */
 
 const struct field vm_fields[FIELD_COUNT] = {
@@ -227,6 +246,15 @@ const struct field vm_fields[FIELD_COUNT] = {
 	  .doc = "Files copied into the guest at every start: source on the host (relative to the "
 		 "file, or ~/), path in the guest, mode as four octal digits (0644), owner as "
 		 "user[:group] (root:root)." },
+	{ WORKSPACE(workspace), .change = CLASS_LIVE, .settle = settle_workspace, .dflt = "none",
+	  .classes = "live (prepared again)",
+	  .example = "{source: ., mode: full, branch: try, from: main}",
+	  .doc = "A git repository of the host that apply brings into the guest, and again when its "
+		 "HEAD has moved: source, a directory in it (relative to the file, or ~/); path in "
+		 "the guest (/root/repo); mode shallow, full or metadata; branch to make there and "
+		 "from, where it begins; include_untracked; auto_prepare, to let exec bring it up to "
+		 "date. Work that is only in the guest is never overwritten. The members that a VM "
+		 "does not give are those of defaults." },
 	{ DURATION_MS(ttl), .min = 1000, .max = UINT64_C(3650) * 86400000, .zero_is_none = true,
 	  .change = CLASS_LIVE, .dflt = "none", .example = "2h",
 	  .doc = "From its creation on, how long the VM lives; then it is deleted and stays so; 0s "
@@ -235,8 +263,7 @@ const struct field vm_fields[FIELD_COUNT] = {
 	  .doc = "Refuse to delete the VM, whoever asks." },
 };
 
-const char *const vm_fields_later[] = { "depends_on", "workspace", "replicas", "max_unavailable",
-					NULL };
+const char *const vm_fields_later[] = { "depends_on", "replicas", "max_unavailable", NULL };
 
 /* What people coming from elsewhere write. */
 static const struct {

@@ -42,7 +42,7 @@ struct field {
 	bool zero_is_none; /* 0 passes, whatever min says */
 };
 
-#define FIELD_COUNT 20
+#define FIELD_COUNT 21
 extern const struct field vm_fields[FIELD_COUNT];
 
 /* Keys that mean something in spec.md but not in this version, ended by NULL. */

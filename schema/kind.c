@@ -45,6 +45,28 @@ bool want_list(const struct yaml_node *node, const struct path *path, const char
 	return true;
 }
 
+static bool has_dots(const char *path)
+{
+	for (const char *p = path; (p = strstr(p, "/..")); p += 3)
+		if (p[3] == '/' || !p[3])
+			return true;
+	return false;
+}
+
+const char *want_guest_path(const struct yaml_node *node, const struct path *path, const char *what,
+			    const struct reader *reader)
+{
+	const char *text = want_text(node, path, "an absolute path in the guest", reader);
+	if (!text)
+		return NULL;
+	if (text[0] == '/' && text[node->count - 1] != '/' && node->count <= GUEST_PATH_MAX &&
+	    !has_dots(text))
+		return text;
+	READER_FAULT(reader, node, path,
+		     "must be the absolute path of a %s in the guest, without '..'", what);
+	return NULL;
+}
+
 const char *did_you_mean(char text[64], const char *typed, const char *const *known)
 {
 	text[0] = '\0';
@@ -66,8 +88,8 @@ void schema_pattern(struct cJSON *schema, const char *pattern, unsigned max_leng
 /* Values so common that 10,000 VMs should not hold 10,000 of them. */
 static const char *shared_text(const char *text)
 {
-	static const char *const shared[] = { "",	   "tiny",    "debian",
-					      "127.0.0.1", "0.0.0.0", "root:root" };
+	static const char *const shared[] = { "",	 "tiny",      "debian",	     "127.0.0.1",
+					      "0.0.0.0", "root:root", WORKSPACE_PATH };
 	for (size_t i = 0; i < ARRAY_COUNT(shared); i++)
 		if (shared[i][0] == text[0] && !strcmp(shared[i], text))
 			return shared[i];

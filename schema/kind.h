@@ -29,7 +29,7 @@ struct kind {
 };
 
 extern const struct kind kind_name, kind_text, kind_u32, kind_size, kind_bool, kind_enum,
-	kind_duration, kind_ports, kind_ready, kind_labels, kind_keys, kind_files;
+	kind_duration, kind_ports, kind_ready, kind_labels, kind_keys, kind_files, kind_workspace;
 
 /* --- packing: run twice, to measure and to copy; both take the same steps --- */
 
@@ -52,6 +52,12 @@ const char *want_text(const struct yaml_node *node, const struct path *path, con
 bool want_list(const struct yaml_node *node, const struct path *path, const char *what,
 	       const struct reader *reader);
 #define LIST_MAX 256
+
+/* The absolute path of a file or directory in the guest; NULL with a fault. */
+const char *want_guest_path(const struct yaml_node *node, const struct path *path, const char *what,
+			    const struct reader *reader);
+#define GUEST_PATH_MAX	   1024
+#define PATTERN_GUEST_PATH "^/.*[^/]$"
 
 bool parse_port_number(const char *text, size_t len, uint16_t *ret);
 /* Adds what a schema says in one regular expression. */

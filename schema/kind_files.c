@@ -7,33 +7,15 @@
 #include <string.h>
 
 #define SOURCE_MAX     4096
-#define PATH_LENGTH    1024
 #define MODE_FALLBACK  0644u
 #define OWNER_FALLBACK "root:root"
 #define PATTERN_OWNER  "^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,9})(:([a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}))?$"
 
-static bool path_has_dots(const char *path)
-{
-	for (const char *p = path; (p = strstr(p, "/..")); p += 3)
-		if (p[3] == '/' || !p[3])
-			return true;
-	return false;
-}
-
 static bool parse_guest_path(const struct yaml_node *node, const struct path *path,
 			     const struct reader *r, struct file_spec *to)
 {
-	const char *text = want_text(node, path, "an absolute path in the guest", r);
-	if (!text)
-		return false;
-	if (text[0] != '/' || text[node->count - 1] == '/' || node->count > PATH_LENGTH ||
-	    path_has_dots(text)) {
-		READER_FAULT(r, node, path,
-			     "must be the absolute path of a file in the guest, without '..'");
-		return false;
-	}
-	to->path = text;
-	return true;
+	to->path = want_guest_path(node, path, "file", r);
+	return to->path != NULL;
 }
 
 /* YAML readers disagree on 0644 (octal or decimal); here it is always octal digits, quoted or not,
@@ -243,7 +225,7 @@ static void files_to_schema(const struct field *f, struct cJSON *schema)
 	cJSON_AddItemToArray(required, cJSON_CreateString("path"));
 	cJSON *own = cJSON_AddObjectToObject(items, "properties");
 	add_string(own, "source", "^.+$", SOURCE_MAX);
-	add_string(own, "path", "^/.*[^/]$", PATH_LENGTH);
+	add_string(own, "path", PATTERN_GUEST_PATH, GUEST_PATH_MAX);
 	json_add_str(add_string(own, "mode", "^[0-7]{4}$", 0), "default", "0644");
 	json_add_str(add_string(own, "owner", PATTERN_OWNER, 0), "default", OWNER_FALLBACK);
 }

@@ -23,6 +23,7 @@ enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum hypervisor_kind { HYPERVISOR_AUTO, HYPERVISOR_QEMU };
 enum network_kind { NETWORK_AUTO, NETWORK_USER };
 enum port_proto { PORT_TCP, PORT_UDP };
+enum workspace_mode { WORKSPACE_SHALLOW, WORKSPACE_FULL, WORKSPACE_METADATA };
 enum ready_kind { READY_SSH, READY_AGENT, READY_TCP, READY_NONE };
 
 struct port_spec {
@@ -65,6 +66,21 @@ struct ready_spec {
 	uint64_t timeout_ms;
 };
 
+/* A repository of the host in the guest. git is only run by the command line, as its caller. */
+#define WORKSPACE_PATH "/root/repo"
+struct workspace_spec {
+	const char *source; /* absolute path on the host; "" = no workspace */
+	const char *path;   /* absolute path in the guest, WORKSPACE_PATH unless given */
+	enum workspace_mode mode;
+	const char *branch, *from; /* "" = the host's */
+	bool include_untracked;
+	bool auto_prepare; /* `exec` prepares it when it is missing or not what the source has */
+};
+const char *workspace_mode_name(enum workspace_mode mode);
+/* What is to be in the guest is the same; when it is brought there (auto_prepare) does not count.
+ */
+bool workspace_spec_equal(const struct workspace_spec *a, const struct workspace_spec *b);
+
 struct arena; /* schema/arena.h */
 
 struct vm_spec {
@@ -94,6 +110,7 @@ struct vm_spec {
 	struct label_list labels;
 	struct string_list ssh_keys; /* literal public keys; paths were read when loaded */
 	struct file_list files;
+	struct workspace_spec workspace;
 	uint64_t ttl_ms; /* 0 = none */
 	bool protect;
 };
@@ -159,7 +176,9 @@ struct cJSON;
 struct cJSON *vm_spec_to_json(const struct vm_spec *spec);
 struct cJSON *vm_spec_to_json_full(const struct vm_spec *spec); /* every key, for show -o json */
 struct vm_spec *vm_spec_from_json(const struct cJSON *json, struct error *err);
-/* The same as a YAML document with `version`, `stack` (unless NULL) and `vms`; for show -o yaml. */
+/* A workspace alone: members at their default are left out, no workspace is "none". */
+struct cJSON *workspace_spec_to_json(const struct workspace_spec *spec);
+/* VMs as a YAML document with `version`, `stack` (unless NULL) and `vms`; for show -o yaml. */
 char *vm_specs_to_yaml(const char *stack, const struct vm_spec *const *specs, size_t count);
 
 bool vm_name_valid(const char *name);

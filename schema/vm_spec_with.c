@@ -86,8 +86,8 @@ static struct yaml_node *label_node(struct arena *arena, const char *text)
 static struct yaml_node *value_node(const struct field *field, const char *text,
 				    const struct reader *reader)
 {
-	bool structured =
-		is_list(field) || field->kind == &kind_labels || field->kind == &kind_ready;
+	bool structured = is_list(field) || field->kind == &kind_labels ||
+			  field->kind == &kind_ready || field->kind == &kind_workspace;
 	if (structured && (text[0] == '[' || text[0] == '{'))
 		return yaml_parse(text, strlen(text), reader->scratch, reader->faults);
 	if (is_list(field))
@@ -144,7 +144,7 @@ static int assign(struct assigner *a, const char *text)
 		if (!text_equal(a->map->pairs[i].key->text, key))
 			continue;
 		bool joins = old->kind == value->kind && old->kind != NODE_SCALAR && field &&
-			     field->kind != &kind_ready;
+			     field->kind != &kind_ready && field->kind != &kind_workspace;
 		struct yaml_node *both = joins ? join(arena, old, value) : NULL;
 		if (!both || (both->kind == NODE_MAP && !keys_are_unique(both))) {
 			fault_add(a->reader->faults, 0, 0, &path, "given twice");

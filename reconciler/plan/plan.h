@@ -62,6 +62,14 @@ enum exit_reason exit_reason_parse(const char *name); /* unknown: EXIT_UNKNOWN *
 bool exit_reason_is_failure(enum exit_reason reason);
 
 /* What is known of one VM that exists: host first, store for what no host object can tell. */
+/* What the guest's workspace is and what its source has, found out by who may run git. */
+struct plan_workspace {
+	bool known;	   /* somebody looked; else nothing here counts */
+	bool as_wanted;	   /* it was made as the spec says: source, path, mode, branch, … */
+	char prepared[16]; /* the commit it was made of, shortened; "": never made */
+	char host[16];	   /* the one that it would be made of now */
+};
+
 struct plan_vm_state {
 	bool exists;	 /* has a row in the store */
 	bool disks_made; /* its creation finished once */
@@ -77,6 +85,7 @@ struct plan_vm_state {
 	bool expired_current;  /* ... for the wanted revision: deleted, and stays so */
 	/* How little and how much memory the process can have, as it was started; 0: unknown. */
 	uint64_t memory_floor, memory_ceiling;
+	struct plan_workspace workspace;
 	bool image_outdated; /* --update-images was asked and the name points elsewhere now */
 };
 
@@ -158,6 +167,11 @@ struct cJSON *plan_head_to_json(const struct plan *plan);
 struct cJSON *vm_plan_to_json(const struct vm_plan *plan);
 /* Appends one VM (in order) to a plan that plan_from_json() made. -1 leaves the plan as it was. */
 int plan_add_json(struct plan *plan, const struct cJSON *vm, struct error *err);
+
+/* A record of the wire (WORKSPACE in rpc/METHODS.md) was made as the spec says. source: the spec's,
+ * with its symlinks resolved. What it is made of is another question. */
+bool workspace_is_as_wanted(const struct workspace_spec *want, const char *source,
+			    const struct cJSON *record);
 
 /* How many of a stack may be deleted now: the guard of spec.md "Deletion is guarded". */
 size_t plan_guard_allowance(size_t now, size_t largest_recent);

@@ -40,6 +40,36 @@ static void raise_worst(struct vm_plan *plan, enum change_class class)
 		plan->worst = class;
 }
 
+static bool lists(const struct vm_plan *plan, const char *key)
+{
+	for (size_t i = 0; i < plan->changes.count; i++)
+		if (!strcmp(plan->changes.at[i].key, key))
+			return true;
+	return false;
+}
+
+/* A guest that shall be off has none to be brought up to date. */
+static void compare_workspace(struct judgement *j)
+{
+	const struct plan_workspace *is = &j->have->workspace;
+	const char *source = j->want->workspace.source;
+	char *from;
+	if (!is->known || !source[0] || j->want->state == STATE_STOPPED ||
+	    lists(j->plan, "workspace") || (is->as_wanted && !strcmp(is->prepared, is->host)))
+		return;
+	if (!is->prepared[0])
+		from = xstrdup("not prepared");
+	else
+		from = xasprintf("%s%s", is->as_wanted ? "" : "another at ", is->prepared);
+	field_change_vec_push(
+		&j->plan->changes,
+		(struct field_change){ .key = "workspace",
+				       .from = from,
+				       .to = xasprintf("%s of %.150s", is->host, source),
+				       .class = CLASS_LIVE });
+	raise_worst(j->plan, CLASS_LIVE);
+}
+
 static void compare(struct judgement *j)
 {
 	struct vm_plan *plan = j->plan;
@@ -48,13 +78,12 @@ static void compare(struct judgement *j)
 	can.memory_floor = memory ? j->have->memory_floor : 0;
 	can.memory_ceiling = memory ? j->have->memory_ceiling : 0;
 	plan->worst = vm_spec_diff(j->have->have, j->want, &can, &plan->changes);
-	bool image_changes = false;
 	for (size_t i = 0; i < plan->changes.count; i++) {
 		const struct field_change *change = &plan->changes.at[i];
 		j->reimage |= change->class == CLASS_REIMAGE;
-		image_changes |= !strcmp(change->key, "image");
 	}
-	if (!j->have->image_outdated || image_changes)
+	compare_workspace(j);
+	if (!j->have->image_outdated || lists(plan, "image"))
 		return;
 	field_change_vec_push(&plan->changes,
 			      (struct field_change){ .key = "image",

@@ -54,7 +54,8 @@ static void help_is_what_it_was(void **state)
 static void every_simple_field_has_a_flag(void **state)
 {
 	(void)state;
-	static const char *const others[] = { "state", "ports", "labels", "ssh_keys", "files" };
+	static const char *const others[] = { "state",	  "ports", "labels",
+					      "ssh_keys", "files", "workspace" };
 	const char *words[] = { "create", "set" };
 	for (size_t c = 0; c < ARRAY_COUNT(words); c++) {
 		size_t used;

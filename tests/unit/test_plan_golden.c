@@ -117,6 +117,7 @@ static void add_member(struct world *world, const char *name)
 			return;
 	const struct vm_spec *have = spec_set_find(&world->have, name);
 	const cJSON *json = json_get(json_get(world->state, "vms"), name);
+	const cJSON *workspace = json_get(json, "workspace");
 	const char *hold = json_str(json, "hold", "none");
 	struct plan_vm_state state = {
 		.exists = json_bool(json, "exists", have != NULL),
@@ -131,9 +132,15 @@ static void add_member(struct world *world, const char *name)
 		.exit_current = json_bool(json, "exit_current", false),
 		.expired = json_bool(json, "expired", false),
 		.expired_current = json_bool(json, "expired_current", false),
+		.workspace = { .known = json_get(json, "workspace") != NULL,
+			       .as_wanted = json_bool(workspace, "as_wanted", true) },
 		.image_outdated = json_bool(json, "image_outdated", false),
 	};
 	started_with(&state, json_str(json, "started", NULL));
+	str_copy(state.workspace.prepared, sizeof(state.workspace.prepared),
+		 json_str(workspace, "prepared", ""));
+	str_copy(state.workspace.host, sizeof(state.workspace.host),
+		 json_str(workspace, "host", ""));
 	member_vec_push(&world->members,
 			(struct plan_member){ name, spec_set_find(&world->want, name), state });
 }

@@ -221,7 +221,9 @@ static const char rich[] =
 	"labels: {a: 'true', b: '', c: \"\xc3\xa4: #x\", d: 1e3, e: ' - ', f: null-ish}, "
 	"ssh_keys: ['ssh-ed25519 "
 	"AAAAC3NzaC1lZDI1NTE5AAAAIHqPb6Wj0i8cVvKp5pGm3x2Z0Q9r7sT1uYwXeDfBnCaL ada@home, laptop'], "
-	"files: [{source: '/a: b', path: '/x y', mode: '4755', owner: ada:users}]";
+	"files: [{source: '/a: b', path: '/x y', mode: '4755', owner: ada:users}], "
+	"workspace: {source: '/src/a: b', path: /srv/x, mode: metadata, branch: b, from: 'v1.0', "
+	"include_untracked: true, auto_prepare: true}";
 
 static void json_there_and_back(void **state)
 {
@@ -237,7 +239,7 @@ static void json_there_and_back(void **state)
 		assert_string_equal(err.text, "");
 		assert_true(vm_spec_equal(spec, from_brief));
 		assert_true(vm_spec_equal(spec, from_full));
-		assert_int_equal(cJSON_GetArraySize(full), 21);
+		assert_int_equal(cJSON_GetArraySize(full), 22);
 	}
 	auto_ptr(vm_spec) plain = vm("");
 	auto_json cJSON *json = vm_spec_to_json(plain);
@@ -332,6 +334,16 @@ static void assignments(void **state)
 	assert_string_equal(flow->files.at[0].source, "/srv/a:b");
 	assert_string_equal(flow->files.at[0].path, "/etc/a");
 	assert_int_equal(flow->labels.count, 2);
+	auto_ptr(vm_spec) shop = with(flow, "workspace={source: ~/shop, mode: full}", NULL, &err);
+	assert_string_equal(err.text, "");
+	assert_string_equal(shop->workspace.source, "/home/ada/shop");
+	assert_int_equal(shop->workspace.mode, WORKSPACE_FULL);
+	auto_ptr(vm_spec) other = with(shop, "workspace=/srv/other", NULL, &err);
+	assert_string_equal(other->workspace.source, "/srv/other");
+	assert_int_equal(other->workspace.mode, WORKSPACE_SHALLOW);
+	auto_ptr(vm_spec) without = with(other, "workspace=none", NULL, &err);
+	assert_string_equal(err.text, "");
+	assert_string_equal(without->workspace.source, "");
 	auto_ptr(vm_spec) emptied = with(flow, "ports=", "labels=", &err);
 	assert_string_equal(err.text, "");
 	assert_int_equal(emptied->ports.count + emptied->labels.count, 0);
