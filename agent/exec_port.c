@@ -211,8 +211,6 @@ static void read_host(struct exec_session *session)
 		}
 		buf_add_bytes(&session->from_host, chunk, (size_t)got);
 	}
-	while (take_frame(session))
-		;
 }
 
 static void write_some(int fd, struct buf *from)
@@ -225,10 +223,14 @@ static void write_some(int fd, struct buf *from)
 	}
 }
 
-static void feed_command(struct exec_session *session)
+/* True when frames that wait can be taken now. */
+static bool feed_command(struct exec_session *session)
 {
-	if (session->in < 0)
-		return;
+	bool full = session->to_command.len > WAITING_MAX;
+	if (session->in < 0) {
+		buf_reset(&session->to_command);
+		return full;
+	}
 	struct pollfd look = { .fd = session->in, .events = POLLOUT };
 	bool closed = poll(&look, 1, 0) > 0 && (look.revents & POLLERR);
 	if (!closed)
@@ -237,6 +239,7 @@ static void feed_command(struct exec_session *session)
 		close_pipe(&session->in);
 	if (session->in < 0)
 		buf_reset(&session->to_command);
+	return full && session->to_command.len <= WAITING_MAX;
 }
 
 /* False: nothing came, now or ever. */
@@ -322,7 +325,10 @@ void exec_session_turn(struct exec_session *session, int also, int timeout_ms)
 	}
 	session->connected = true;
 	read_host(session);
-	feed_command(session);
+	/* What waited for the command to read may go on as soon as it did: no event tells of that.
+	 */
+	while (take_frame(session) || feed_command(session))
+		;
 	look_at_command(session);
 	write_some(session->port, &session->to_host);
 }
