@@ -104,10 +104,12 @@ $(BUILD)/share/images/%: scripts/images/%
 # --- tests ---
 # A test of the CLI or the agent links their objects without main().
 TEST_OBJ    = $(if $(findstring test_agent,$@)$(findstring fuzz_agent_request,$@),$(filter-out %/main.o,$(AGENT_OBJ))) \
+	      $(if $(findstring test_agent_exec_host,$@),$(BUILD)/reconciler/cli/agent_exec.o) \
 	      $(if $(findstring test_cli,$@),$(filter-out %/main.o,$(call objects,reconciler/cli/*.c)))
 TEST_LIBS   = $(if $(findstring /tests/,$@),-lcmocka)
 $(foreach t,$(UNIT),$(if $(findstring /test_cli,$t),$t)): $(call objects,reconciler/cli/*.c)
 $(foreach t,$(UNIT),$(if $(findstring /test_agent,$t),$t)) $(filter %/fuzz_agent_request,$(FUZZ)): $(AGENT_OBJ)
+$(BUILD)/tests/test_agent_exec_host: $(BUILD)/reconciler/cli/agent_exec.o
 $(FUZZ): tests/fuzz/driver.c
 $(BUILD)/tests/%: tests/unit/%.c $(LIB)
 	@mkdir -p $(@D)

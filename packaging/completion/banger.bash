@@ -80,8 +80,8 @@ _banger() {
 	'rm' | 'vm delete' | 'delete') flags='--file -f --yes -y --no-wait --timeout ' names="$(_banger_names vm)" ;;
 	'vm prune' | 'prune') flags='--yes -y --no-wait --timeout ' names="" ;;
 	'vm ssh' | 'ssh') flags='--tty -t --timeout ' names="$(_banger_names vm)" ;;
-	'vm exec' | 'exec') flags='--auto-prepare --tty -t --timeout ' names="$(_banger_names vm)" ;;
-	'vm run' | 'run') flags='--rm --name --branch --from --mode --include-untracked --dry-run --tty -t --image --kernel --kernel-args --vcpus --memory --memory-max --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set ' names="" dirs=1 ;;
+	'vm exec' | 'exec') flags='--auto-prepare --agent --tty -t --timeout ' names="$(_banger_names vm)" ;;
+	'vm run' | 'run') flags='--rm --name --branch --from --mode --include-untracked --dry-run --agent --tty -t --image --kernel --kernel-args --vcpus --memory --memory-max --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set ' names="" dirs=1 ;;
 	'vm logs' | 'logs') flags='--follow -f --tail -n --raw ' names="$(_banger_names vm)" ;;
 	'vm stats' | 'stats') flags='--watch -w ' names="$(_banger_names vm)" ;;
 	'vm ports' | 'ports') flags='' names="$(_banger_names vm)" ;;

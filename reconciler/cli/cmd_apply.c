@@ -3,6 +3,7 @@
 #include "cli/cmds.h"
 #include "cli/conn.h"
 #include "cli/planned.h"
+#include "cli/prepare.h"
 #include "cli/sources.h"
 #include "cli/wait.h"
 #include "schema/spec_load.h"
@@ -12,6 +13,7 @@
 /* A request is the same for plan and for what follows, only the digest is added. */
 struct request {
 	struct sources sources;
+	struct spec_set set; /* for its workspaces; empty when the files are not valid */
 	cJSON *params;
 	int fd;
 };
@@ -19,6 +21,7 @@ struct request {
 static void request_clear(struct request *request)
 {
 	sources_clear(&request->sources);
+	spec_set_clear(&request->set);
 	cJSON_Delete(request->params);
 	cleanup_close(&request->fd);
 }
@@ -35,7 +38,20 @@ static const struct {
 	{ "update-images", "update_images" },
 };
 
-static int request_read(struct cli *cli, struct request *ret, struct error *err)
+/* Whether git finds something new is the caller's to look at; what is wrong with the files is said
+ * by the daemon, which knows the images too. */
+static void look_at_workspaces(struct cli *cli, struct request *request)
+{
+	const struct spec_context context = { 0 };
+	struct fault_vec faults = { 0 };
+	auto_free struct spec_source *list = sources_for_load(&request->sources);
+	if (spec_load(list, request->sources.docs.count, &context, &request->set, &faults) == 0)
+		cJSON_AddItemToObject(request->params, "workspaces",
+				      workspaces_look(cli, &request->set));
+	faults_clear(&faults);
+}
+
+static int request_read(struct cli *cli, bool deletes, struct request *ret, struct error *err)
 {
 	if (sources_read(cli, &ret->sources, err) < 0)
 		return -1;
@@ -43,6 +59,8 @@ static int request_read(struct cli *cli, struct request *ret, struct error *err)
 	for (size_t i = 0; i < ARRAY_COUNT(policies); i++)
 		if (command_flag(cli->command, policies[i].flag) && cli_flag(cli, policies[i].flag))
 			json_add_bool(ret->params, policies[i].key, true);
+	if (!deletes)
+		look_at_workspaces(cli, ret);
 	ret->fd = sources_to_wire(&ret->sources, ret->params, err);
 	return ret->fd < 0 ? -1 : 0;
 }
@@ -124,7 +142,8 @@ int cmd_diff(struct cli *cli)
 	struct error err = { 0 };
 	auto_request struct request request = { .fd = -1 };
 	auto_planned struct planned planned = { 0 };
-	if (request_read(cli, &request, &err) < 0 || fetch(cli, &request, &planned, &err) < 0)
+	if (request_read(cli, false, &request, &err) < 0 ||
+	    fetch(cli, &request, &planned, &err) < 0)
 		return fail(cli, &err);
 	planned_print(cli, &planned);
 	const struct plan *plan = &planned.plan;
@@ -195,7 +214,12 @@ static int carry_out(struct cli *cli, const char *method, struct request *reques
 		wait_items_add(&items, op,
 			       goal_of(planned_kind(planned, json_str(op, "name", ""))));
 	}
-	return wait_finish(cli, &items, planned->json);
+	int status = wait_finish(cli, &items, planned->json);
+	if (status == STATUS_INTERRUPTED || status == STATUS_TIMEOUT || !request->set.count)
+		return status;
+	if (command_flag(cli->command, "no-wait") && cli_flag(cli, "no-wait"))
+		return status;
+	return worse(status, workspaces_prepare(cli, &request->set));
 }
 
 static void say_refusals(struct cli *cli, const struct plan *plan)
@@ -217,9 +241,10 @@ static int plan_and_do(struct cli *cli, const char *method, const char *question
 	auto_request struct request request = { .fd = -1 };
 	auto_planned struct planned planned = { 0 };
 	int status;
-	if (request_read(cli, &request, &err) < 0)
+	bool deletes = !strcmp(method, "delete");
+	if (request_read(cli, deletes, &request, &err) < 0)
 		return fail(cli, &err);
-	if (!strcmp(method, "delete"))
+	if (deletes)
 		json_add_bool(request.params, "delete", true);
 	if (fetch(cli, &request, &planned, &err) < 0)
 		return fail(cli, &err);

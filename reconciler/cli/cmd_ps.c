@@ -2,9 +2,9 @@
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/conn.h"
+#include "cli/prepare.h"
 #include "cli/table.h"
 #include "cli/term.h"
-#include "cli/workspace.h"
 #include "base/units.h"
 #include "schema/vm_spec.h"
 #include "sys/loop.h"
@@ -96,6 +96,39 @@ static void add_wide(struct table *table, const cJSON *vm)
 	table_cell(table, json_str(vm, "file", NULL));
 }
 
+static const char *below_home(const char *path, const char **ret_tilde)
+{
+	const char *home = getenv("HOME");
+	size_t len = home ? strlen(home) : 0;
+	bool below = len > 1 && !strncmp(path, home, len) && path[len] == '/';
+	*ret_tilde = below ? "~" : "";
+	return below ? path + len : path;
+}
+
+/* "~/src/shop (moved)"; returns why it is not as it should be, "" when it is. Caller frees. */
+static char *add_workspace(struct table *table, const cJSON *vm)
+{
+	static const char *const words[] = { [WORKSPACE_NONE] = "",
+					     [WORKSPACE_FRESH] = "",
+					     [WORKSPACE_MISSING] = " (missing)",
+					     [WORKSPACE_OTHER] = " (other)",
+					     [WORKSPACE_MOVED] = " (moved)" };
+	const cJSON *record = json_get(vm, "workspace");
+	auto_ptr(vm_spec) wanted = workspace_wanted(vm);
+	auto_free char *commit = NULL;
+	enum workspace_standing standing =
+		workspace_stands(wanted ? &wanted->workspace : NULL, record, &commit);
+	const char *tilde, *path = record   ? json_str(record, "root", "")
+				   : wanted ? wanted->workspace.source
+					    : "";
+	path = below_home(path, &tilde);
+	if (standing == WORKSPACE_NONE)
+		table_cell(table, NULL);
+	else
+		table_cellf(table, "%s%s%s", tilde, path, words[standing]);
+	return workspace_why(standing, record, commit);
+}
+
 static void add_row(struct table *table, const cJSON *vm, bool wide)
 {
 	auto_buf struct buf ports = BUF_INIT;
@@ -112,13 +145,13 @@ static void add_row(struct table *table, const cJSON *vm, bool wide)
 	add_ports(&ports, vm);
 	table_cell(table, ports.data);
 	table_cell(table, json_str(vm, "stack", NULL));
-	const cJSON *record = json_get(vm, "workspace");
-	auto_free char *workspace = record ? workspace_cell(record) : NULL;
-	table_cell(table, workspace);
+	auto_free char *stale = add_workspace(table, vm);
 	table_cell(table, age);
 	if (wide)
 		add_wide(table, vm);
-	if (!reason[0] && hold)
+	if (!reason[0] && !hold && stale[0])
+		table_cell(table, stale);
+	else if (!reason[0] && hold)
 		table_cellf(table, "held by banger %s", hold);
 	else
 		table_cell(table, reason);

@@ -2,13 +2,14 @@
  *
  * A VM of `run --rm` is ephemeral: the daemon ties it to our connection, which is held until we
  * have deleted it ourselves. However we end, it goes. */
+#include "cli/agent_session.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/conn.h"
+#include "cli/prepare.h"
 #include "cli/spec_flags.h"
 #include "cli/ssh_session.h"
 #include "cli/wait.h"
-#include "cli/workspace.h"
 #include "cli/workspace_script.h"
 
 #include <signal.h>
@@ -24,61 +25,109 @@ static int fail(struct cli *cli, const char *name, const struct error *err)
 	return STATUS_SSH;
 }
 
+static bool wants_shell(const struct cli *cli, size_t count)
+{
+	return (!count && cli->io.in_tty && cli->io.out_tty) || cli_flag(cli, "tty");
+}
+
+static int run_by_agent(struct cli *cli, const char *name, const char *line, size_t count,
+			const char *lease)
+{
+	struct error err = { 0 };
+	if (!wants_shell(cli, count))
+		return agent_session(cli, line, name, lease);
+	error_set(&err, ERROR_INVALID,
+		  "there is no terminal without ssh: name a command (banger exec %s -- CMD)", name);
+	return fail(cli, name, &err);
+}
+
+/* By ssh; by the agent where asked, where the VM says that it has no ssh, and where ssh gets no
+ * answer: nothing was run then. */
 static int run_there(struct cli *cli, const char *name, const cJSON *target, const char *path,
 		     const char *const *words, size_t count, const char *lease)
 {
 	auto_buf struct buf line = BUF_INIT;
-	bool terminal = cli->io.in_tty && cli->io.out_tty;
+	bool reached;
 	exec_script(&line, path, words, count);
+	if (cli_flag(cli, "agent"))
+		return run_by_agent(cli, name, line.data, count, lease);
+	if (!json_bool(target, "ready", false)) {
+		cli_note(cli, "vm '%s' has no ssh, its agent runs the command", name);
+		return run_by_agent(cli, name, line.data, count, lease);
+	}
 	struct ssh_command command = { .target = target,
 				       .line = line.data,
-				       .tty = (!count && terminal) || cli_flag(cli, "tty") };
+				       .tty = wants_shell(cli, count) };
 	/* A shell without a terminal reads commands; a login shell's greeting is not wanted then.
 	 */
-	return ssh_session(cli, &command, name, lease);
+	int status = ssh_session(cli, &command, name, lease, &reached);
+	if (reached)
+		return status;
+	cli_note(cli, "its agent runs the command");
+	return run_by_agent(cli, name, line.data, count, lease);
 }
 
 /* --- exec --- */
 
-static int prepare_again(struct cli *cli, const char *name, const cJSON *target,
-			 const cJSON *record, struct error *err)
+/* What the last one who prepared it asked for, where no spec says. */
+static struct workspace_options options_again(const cJSON *record)
 {
-	auto_workspace struct workspace workspace = { 0 };
 	const char *branch = json_str(record, "wanted_branch", "");
 	const char *from = json_str(record, "wanted_from", "");
 	int mode = transfer_mode_parse(json_str(record, "mode", "shallow"));
-	const struct workspace_options options = {
+	return (struct workspace_options){
 		.source = json_str(record, "source", ""),
+		.path = json_str(record, "path", NULL),
 		.branch = branch[0] ? branch : NULL,
 		.from = from[0] ? from : NULL,
 		.mode = mode < 0 ? TRANSFER_SHALLOW : (enum transfer_mode)mode,
 		.include_untracked = json_bool(record, "include_untracked", false),
 	};
-	if (workspace_open(&workspace, &options, err) < 0)
+}
+
+static int prepare_now(struct cli *cli, const char *name, const cJSON *target,
+		       const struct workspace_options *options, struct error *err)
+{
+	auto_workspace struct workspace workspace = { 0 };
+	if (workspace_open(&workspace, options, err) < 0)
 		return -1;
 	workspace_notes(cli, &workspace);
 	return workspace_send(cli, &workspace, name, target, err);
 }
 
+/* wanted NULL: its spec wants none. */
 static int look_at_workspace(struct cli *cli, const char *name, const cJSON *target,
-			     const cJSON *record, struct error *err)
+			     const cJSON *record, const struct vm_spec *wanted, bool *ret_prepared,
+			     struct error *err)
 {
-	bool again = cli_flag(cli, "auto-prepare");
-	auto_free char *head = NULL;
-	if (!record && again)
+	const struct workspace_spec *want = wanted ? &wanted->workspace : NULL;
+	bool again = cli_flag(cli, "auto-prepare") || (want && want->auto_prepare);
+	auto_free char *commit = NULL;
+	enum workspace_standing standing = workspace_stands(want, record, &commit);
+	if (standing == WORKSPACE_NONE && again)
 		return error_set(err, ERROR_NOT_FOUND,
 				 "vm '%s' has no workspace: 'banger workspace prepare %s'", name,
 				 name);
-	if (!record || !workspace_moved(record, &head))
+	if (standing == WORKSPACE_NONE || standing == WORKSPACE_FRESH)
 		return 0;
-	cli_note(cli, "'%s' is at %s now, the workspace in vm '%s' was prepared from %.10s%s",
-		 json_str(record, "root", ""), head, name, json_str(record, "head", ""),
-		 again ? ": preparing it again" : "");
+	auto_free char *why = workspace_why(standing, record, commit);
+	cli_note(cli, "vm '%s': %s%s", name, why, again ? ": preparing it" : "");
 	if (!again) {
 		cli_hint(cli, "--auto-prepare brings it up to date");
 		return 0;
 	}
-	return prepare_again(cli, name, target, record, err);
+	const struct workspace_options options =
+		want ? workspace_options_of(want) : options_again(record);
+	*ret_prepared = true;
+	return prepare_now(cli, name, target, &options, err);
+}
+
+/* Where commands run: what was prepared, or has been just now. */
+static const char *workspace_place(const cJSON *record, const struct vm_spec *wanted, bool prepared)
+{
+	if (prepared && wanted)
+		return wanted->workspace.path;
+	return record ? json_str(record, "path", WORKSPACE_PATH) : NULL;
 }
 
 int cmd_exec(struct cli *cli)
@@ -88,15 +137,17 @@ int cmd_exec(struct cli *cli)
 	const struct word_vec *words = &cli->args.words;
 	uint64_t limit_ms;
 	if (cli_duration(cli, "timeout", &limit_ms, &err) < 0 ||
-	    ssh_wait_ready(cli, words->at[0], limit_ms, &target, &err) < 0)
+	    exec_wait_ready(cli, words->at[0], limit_ms, cli_flag(cli, "agent"), &target, &err) < 0)
 		return fail(cli, words->at[0], &err);
 	const char *name = json_str(target, "name", words->at[0]);
 	const cJSON *record = json_get(target, "workspace");
+	auto_ptr(vm_spec) wanted = workspace_wanted(target);
 	if (!cJSON_IsObject(record))
 		record = NULL;
-	if (look_at_workspace(cli, name, target, record, &err) < 0)
+	bool prepared = false;
+	if (look_at_workspace(cli, name, target, record, wanted, &prepared, &err) < 0)
 		return fail(cli, name, &err);
-	const char *path = record ? json_str(record, "path", WORKSPACE_PATH) : NULL;
+	const char *path = workspace_place(record, wanted, prepared);
 	return run_there(cli, name, target, path, words->at + 1, words->count - 1, NULL);
 }
 
@@ -190,7 +241,10 @@ static int use(struct cli *cli, struct run *run)
 {
 	struct error err = { 0 };
 	auto_json cJSON *target = NULL;
-	if (ssh_wait_ready(cli, run->name, 0, &target, &err) < 0)
+	int waited = run->repo ? ssh_wait_ready(cli, run->name, 0, &target, &err)
+			       : exec_wait_ready(cli, run->name, 0, cli_flag(cli, "agent"), &target,
+						 &err);
+	if (waited < 0)
 		return fail(cli, run->name, &err);
 	if (run->repo && workspace_send(cli, &run->workspace, run->name, target, &err) < 0)
 		return fail(cli, run->name, &err);

@@ -20,5 +20,5 @@ int cmd_ssh(struct cli *cli)
 		.count = words->count - 1,
 		.tty = cli_flag(cli, "tty"),
 	};
-	return ssh_session(cli, &command, json_str(target, "name", words->at[0]), NULL);
+	return ssh_session(cli, &command, json_str(target, "name", words->at[0]), NULL, NULL);
 }

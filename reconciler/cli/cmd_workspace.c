@@ -5,7 +5,7 @@
 #include "cli/spawn.h"
 #include "cli/ssh_session.h"
 #include "cli/term.h"
-#include "cli/workspace.h"
+#include "cli/prepare.h"
 #include "cli/workspace_script.h"
 #include "base/fs.h"
 
@@ -16,21 +16,43 @@
 #define PATCH_MAX (UINT64_C(4) << 30)
 #define TEXT_MAX  (64u << 20)
 
+/* What its spec says, when nothing else is named; a VM that is not there has none. */
+static struct vm_spec *wanted_of(struct cli *cli, const char *name)
+{
+	auto_json cJSON *params = cJSON_CreateObject();
+	auto_json cJSON *reply = NULL;
+	struct error ignored;
+	json_add_str(params, "name", name);
+	if (conn_call(cli, "vm.show", params, &reply, &ignored) < 0)
+		return NULL;
+	return workspace_wanted(json_get(reply, "vm"));
+}
+
+static struct workspace_options options_of(struct cli *cli, const char *source,
+					   const struct vm_spec *wanted)
+{
+	struct workspace_options options = { .source = source, .mode = TRANSFER_SHALLOW };
+	if (wanted)
+		options = workspace_options_of(&wanted->workspace);
+	int mode = transfer_mode_parse(cli_value(cli, "mode", ""));
+	if (mode >= 0)
+		options.mode = (enum transfer_mode)mode;
+	options.branch = cli_value(cli, "branch", options.branch);
+	options.from = cli_value(cli, "from", options.from);
+	options.include_untracked |= cli_flag(cli, "include-untracked");
+	options.force = cli_flag(cli, "force");
+	return options;
+}
+
 int cmd_workspace_prepare(struct cli *cli)
 {
 	struct error err = { 0 };
 	auto_workspace struct workspace workspace = { 0 };
 	auto_json cJSON *target = NULL;
 	const struct word_vec *words = &cli->args.words;
-	int mode = transfer_mode_parse(cli_value(cli, "mode", "shallow"));
-	const struct workspace_options options = {
-		.source = words->count > 1 ? words->at[1] : ".",
-		.branch = cli_value(cli, "branch", NULL),
-		.from = cli_value(cli, "from", NULL),
-		.mode = mode < 0 ? TRANSFER_SHALLOW : (enum transfer_mode)mode,
-		.include_untracked = cli_flag(cli, "include-untracked"),
-		.force = cli_flag(cli, "force"),
-	};
+	auto_ptr(vm_spec) wanted = words->count > 1 ? NULL : wanted_of(cli, words->at[0]);
+	const struct workspace_options options =
+		options_of(cli, words->count > 1 ? words->at[1] : ".", wanted);
 	if (workspace_open(&workspace, &options, &err) < 0)
 		return cli_fail(cli, &err);
 	workspace_notes(cli, &workspace);
@@ -43,9 +65,7 @@ int cmd_workspace_prepare(struct cli *cli)
 	const char *name = json_str(target, "name", words->at[0]);
 	if (workspace_send(cli, &workspace, name, target, &err) < 0)
 		return cli_fail_vm(cli, name, &err);
-	if (!cli->quiet)
-		cli_say(cli, "%s:%s is %s at %.10s%s%s\n", name, WORKSPACE_PATH, workspace.git.root,
-			workspace.base, workspace.branch[0] ? ", branch " : "", workspace.branch);
+	workspace_say(cli, &workspace, name);
 	return STATUS_DONE;
 }
 
@@ -136,11 +156,11 @@ static int write_patch(struct cli *cli, int from, const char *path, struct error
 
 static void tell_of_move(struct cli *cli, const cJSON *record, const char *file)
 {
-	auto_free char *head = NULL;
-	if (!record || !workspace_moved(record, &head))
+	auto_free char *commit = NULL;
+	if (!record || workspace_stands(NULL, record, &commit) != WORKSPACE_MOVED)
 		return;
-	cli_note(cli, "'%s' has moved from %.10s to %s since this workspace was prepared",
-		 json_str(record, "root", ""), json_str(record, "head", ""), head);
+	cli_note(cli, "'%s' has moved from %.10s to %.10s since this workspace was prepared",
+		 json_str(record, "root", ""), json_str(record, "base", ""), commit);
 	cli_hint(cli, "'git apply -3 %s' merges where it does not fit", file ? file : "FILE");
 }
 

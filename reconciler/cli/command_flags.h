@@ -23,6 +23,10 @@
 	{                                                                                          \
 		.name = "no-wait", .doc = "print the operations' ids and do not wait for them"     \
 	}
+#define FLAG_AGENT                                                                                 \
+	{                                                                                          \
+		.name = "agent", .doc = "run the command through the guest's agent, not by ssh"    \
+	}
 #define FLAGS_POLICY                                                                               \
 	{ .name = "prune", .doc = "delete VMs of the stack that left the files" },                 \
 		{ .name = "prune-all", .doc = "like --prune, however many they are" },             \
@@ -132,7 +136,9 @@ static const struct flag ssh_flags[] = {
 		.name = "dry-run", .doc = "list the files that would go, and do nothing"           \
 	}
 static const struct flag exec_flags[] = {
-	{ .name = "auto-prepare", .doc = "prepare the workspace again when the host's HEAD moved" },
+	{ .name = "auto-prepare",
+	  .doc = "prepare the workspace first when it is missing or not up to date" },
+	FLAG_AGENT,
 	{ .name = "tty", .letter = 't', .doc = "give the command a terminal" },
 	{ .name = "timeout",
 	  .value = "DURATION",
@@ -143,6 +149,7 @@ static const struct flag run_flags[] = {
 	{ .name = "rm", .doc = "delete the VM afterwards, however this ends" },
 	{ .name = "name", .value = "N", .doc = "its name (run-xxxxxx)" },
 	FLAGS_WORKSPACE,
+	FLAG_AGENT,
 	{ .name = "tty", .letter = 't', .doc = "give the command a terminal" },
 	FLAGS_SPEC,
 	{ 0 },
@@ -203,19 +210,22 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"known beforehand and always checked. What ssh or banger itself cannot do ends with 125."
 #define MORE_EXEC                                                                                  \
 	"In the workspace, when one was prepared, and in the environment of mise, when the guest " \
-	"has it. Without a command a login shell. Says on stderr when the host's HEAD has moved "  \
-	"since. Ends with the command's status; with 125 when banger itself failed."
+	"has it. Without a command a login shell. Says on stderr when the workspace is missing "   \
+	"or the host's HEAD has moved since; --auto-prepare, or auto_prepare in its spec, brings " \
+	"it up to date first. By ssh; where the VM is 'ready: agent' without an SSH server, or "   \
+	"ssh gets no answer, through its agent, which gives no terminal. Ends with the command's " \
+	"status; with 125 when banger itself failed."
 #define MORE_RUN                                                                                   \
 	"Makes a VM, brings the repository into it at /root/repo when one is named, and runs the " \
 	"command there; without one a shell. Ends with the command's status; with 125 when "       \
 	"banger itself failed. Without --rm the VM stays. With --rm it goes when the command "     \
 	"ends, when anything fails, on Ctrl-C, and when this program is killed: the daemon ties "  \
 	"it to the connection."
-#define MORE_PREPARE                                                                               \
-	"Sends the repository around SRC (here) to /root/repo: its HEAD from git's own objects, "  \
-	"then what the working tree has changed, deletions too. Untracked files stay here unless " \
-	"--include-untracked is given, ignored ones always. Submodules go along only with "        \
-	"--mode full. Nothing that the repository's configuration names is run.\n\n"               \
+#define MORE_PREPARE                                                                                                       \
+	"Sends the repository around SRC (what its spec says, else here) to /root/repo: its HEAD from git's own objects, " \
+	"then what the working tree has changed, deletions too. Untracked files stay here unless "                         \
+	"--include-untracked is given, ignored ones always. Submodules go along only with "                                \
+	"--mode full. Nothing that the repository's configuration names is run.\n\n"                                       \
 	"A workspace that holds work of its own is not replaced without --force."
 #define MORE_EXPORT                                                                                \
 	"A binary-safe patch of all work in the guest since it was prepared: commits, changes, "   \

@@ -37,8 +37,23 @@ static void pass_on(int signal)
 		kill((pid_t)ssh_pid, signal);
 }
 
-int ssh_wait_ready(struct cli *cli, const char *name, uint64_t limit_ms, cJSON **ret,
-		   struct error *err)
+static bool may_ssh(const cJSON *target)
+{
+	return json_bool(target, "ready", false);
+}
+
+static bool may_exec(const cJSON *target)
+{
+	return may_ssh(target) || json_bool(target, "agent_only", false);
+}
+
+static bool has_agent(const cJSON *target)
+{
+	return json_bool(target, "agent", false);
+}
+
+static int wait_until(struct cli *cli, const char *name, uint64_t limit_ms,
+		      bool (*enough)(const cJSON *target), cJSON **ret, struct error *err)
 {
 	auto_json cJSON *params = cJSON_CreateObject();
 	uint64_t start = clock_monotonic_ms();
@@ -49,7 +64,7 @@ int ssh_wait_ready(struct cli *cli, const char *name, uint64_t limit_ms, cJSON *
 		if (conn_call(cli, "vm.ssh", params, &reply, err) < 0)
 			return -1;
 		uint64_t waited = clock_monotonic_ms() - start;
-		if (json_bool(reply, "ready", false)) {
+		if (enough(reply)) {
 			*ret = take_ptr(&reply);
 			return 0;
 		}
@@ -67,6 +82,18 @@ int ssh_wait_ready(struct cli *cli, const char *name, uint64_t limit_ms, cJSON *
 	}
 }
 
+int ssh_wait_ready(struct cli *cli, const char *name, uint64_t limit_ms, cJSON **ret,
+		   struct error *err)
+{
+	return wait_until(cli, name, limit_ms, may_ssh, ret, err);
+}
+
+int exec_wait_ready(struct cli *cli, const char *name, uint64_t limit_ms, bool agent, cJSON **ret,
+		    struct error *err)
+{
+	return wait_until(cli, name, limit_ms, agent ? has_agent : may_exec, ret, err);
+}
+
 static void handle(int signal, void (*handler)(int), struct sigaction *before)
 {
 	struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART };
@@ -74,7 +101,7 @@ static void handle(int signal, void (*handler)(int), struct sigaction *before)
 }
 
 /* The daemon that had our lease is gone: the next one waits a while for us to say so. */
-static void renew_lease(struct cli *cli, const char *lease)
+void lease_renew(struct cli *cli, const char *lease)
 {
 	auto_json cJSON *params = cJSON_CreateObject();
 	auto_json cJSON *reply = NULL;
@@ -95,7 +122,7 @@ static void keep_lease(struct cli *cli, const char *lease, pid_t pid)
 		if (ready > 0 && fds[0].revents)
 			return;
 		if (fds[1].fd < 0 || (ready > 0 && fds[1].revents))
-			renew_lease(cli, lease);
+			lease_renew(cli, lease);
 	}
 }
 
@@ -129,7 +156,8 @@ static int run_ssh(struct cli *cli, char *const *argv, const char *lease, int *r
 	return failed;
 }
 
-int ssh_session(struct cli *cli, struct ssh_command *command, const char *name, const char *lease)
+int ssh_session(struct cli *cli, struct ssh_command *command, const char *name, const char *lease,
+		bool *ret_reached)
 {
 	struct error err = { 0 };
 	struct ssh_argv argv;
@@ -142,6 +170,8 @@ int ssh_session(struct cli *cli, struct ssh_command *command, const char *name, 
 	fflush(cli->io.out);
 	int failed = run_ssh(cli, argv.at, lease, &status, &err);
 	ssh_argv_clear(&argv);
+	if (ret_reached)
+		*ret_reached = failed < 0 || status != 255 || connected;
 	if (failed < 0) {
 		cli_fail_vm(cli, name, &err);
 		return STATUS_SSH;
@@ -149,6 +179,8 @@ int ssh_session(struct cli *cli, struct ssh_command *command, const char *name, 
 	if (status != 255 || connected)
 		return status;
 	cli_complain(cli, "banger: ssh could not reach vm '%s'", name);
+	if (ret_reached)
+		return STATUS_SSH;
 	cli_hint(cli,
 		 "'banger ps %s' shows how it is, 'banger logs %s' what its console said, "
 		 "'banger ssh -v %s' what ssh tries",
@@ -169,24 +201,30 @@ int guest_start(const struct guest_script *script, pid_t *ret, struct error *err
 	return failed;
 }
 
-int guest_wait(struct cli *cli, const struct guest_script *script, pid_t pid, int *ret_status,
-	       struct error *err)
+int guest_lost(struct cli *cli, const char *name, const char *said, struct error *err)
 {
 	auto_json cJSON *params = cJSON_CreateObject();
 	auto_json cJSON *reply = NULL;
+	auto_free char *why = xstrdup(said);
 	struct error gone;
-	*ret_status = spawn_wait(pid);
-	if (*ret_status != 255)
-		return 0;
-	json_add_str(params, "name", script->name);
+	json_add_str(params, "name", name);
 	if (conn_call(cli, "vm.show", params, &reply, &gone) < 0)
-		return error_set(err, gone.code, "vm '%s' went away meanwhile: %s", script->name,
+		return error_set(err, gone.code, "vm '%s' went away meanwhile: %s", name,
 				 gone.text);
 	const char *state = json_str(json_get(reply, "vm"), "state", "");
 	if (strcmp(state, "ready") != 0)
 		return error_set(err, ERROR_UNAVAILABLE,
-				 "vm '%s' went away meanwhile, it is %s now", script->name, state);
+				 "vm '%s' went away meanwhile, it is %s now", name, state);
+	return error_set(err, ERROR_UNAVAILABLE, "the connection to vm '%s' was lost%s%s", name,
+			 why[0] ? ": " : "", why);
+}
+
+int guest_wait(struct cli *cli, const struct guest_script *script, pid_t pid, int *ret_status,
+	       struct error *err)
+{
+	*ret_status = spawn_wait(pid);
+	if (*ret_status != 255)
+		return 0;
 	auto_free char *said = script->err >= 0 ? spawn_tail(script->err) : xstrdup("");
-	return error_set(err, ERROR_UNAVAILABLE, "the connection to vm '%s' was lost%s%s",
-			 script->name, said[0] ? ": " : "", said);
+	return guest_lost(cli, script->name, said, err);
 }

@@ -41,7 +41,8 @@ static int check_branch(const struct git *git, const char *branch, struct error 
 int workspace_open(struct workspace *ret, const struct workspace_options *options,
 		   struct error *err)
 {
-	*ret = (struct workspace){ .options = *options };
+	*ret = (struct workspace){ .options = *options,
+				   .path = options->path ? options->path : WORKSPACE_PATH };
 	if (options->from && !options->branch)
 		return error_set(err, ERROR_INVALID,
 				 "--from says where --branch begins: give both");
@@ -186,7 +187,7 @@ int workspace_end(struct cli *cli, const char *name, const char *id, const cJSON
 static cJSON *record_of(const struct workspace *w)
 {
 	cJSON *record = cJSON_CreateObject();
-	json_add_str(record, "path", WORKSPACE_PATH);
+	json_add_str(record, "path", w->path);
 	json_add_str(record, "source", w->git.source);
 	json_add_str(record, "root", w->git.root);
 	json_add_str(record, "head", w->git.head);
@@ -207,10 +208,11 @@ int workspace_failure(const char *name, const char *path, int status, int said, 
 	case GUEST_NO_GIT:
 		return error_set(err, ERROR_INVALID, "the image of vm '%s' has no git", name);
 	case GUEST_HAS_WORK:
-		return error_set(err, ERROR_CONFLICT,
-				 "%s of vm '%s' holds work that is only there: 'banger workspace "
-				 "export %s' brings it here, --force throws it away",
-				 path, name, name);
+		return error_set(
+			err, ERROR_CONFLICT,
+			"%s of vm '%s' holds work that is only there: 'banger workspace "
+			"export %s' brings it here, 'banger workspace prepare %s --force' throws it away",
+			path, name, name, name);
 	case GUEST_NO_WORKSPACE:
 		return error_set(err, ERROR_NOT_FOUND,
 				 "there is no repository at %s of vm '%s': 'banger workspace "
@@ -235,7 +237,7 @@ int workspace_failure(const char *name, const char *path, int status, int said, 
 static int stream(struct cli *cli, struct workspace *w, const char *name, const cJSON *target,
 		  struct error *err)
 {
-	struct prepare_script script = { .path = WORKSPACE_PATH,
+	struct prepare_script script = { .path = w->path,
 					 .checkout = w->options.mode != TRANSFER_METADATA,
 					 .force = w->options.force };
 	auto_buf struct buf text = BUF_INIT;
@@ -261,10 +263,11 @@ static int stream(struct cli *cli, struct workspace *w, const char *name, const 
 	cleanup_close(&writer);
 	writer = -1;
 	int reached = guest_wait(cli, &guest, pid, &status, err);
-	/* A guest that hung up says why by its status; everything else that broke is our own word. */
+	/* A guest that hung up says why by its status; everything else that broke is our own word.
+	 */
 	bool guest_said = reached == 0 && status && !(sent < 0 && broken.sys != EPIPE);
 	if (guest_said)
-		workspace_failure(name, WORKSPACE_PATH, status, said, err);
+		workspace_failure(name, w->path, status, said, err);
 	else if (sent < 0 && (broken.sys != EPIPE || reached == 0))
 		*err = broken;
 	else
@@ -287,28 +290,10 @@ int workspace_send(struct cli *cli, struct workspace *workspace, const char *nam
 	return -1;
 }
 
-/* --- staleness --- */
-
-bool workspace_moved(const cJSON *record, char **ret_head)
+void workspace_say(struct cli *cli, const struct workspace *workspace, const char *name)
 {
-	auto_git struct git git = { 0 };
-	struct error ignored;
-	*ret_head = NULL;
-	if (git_open(&git, json_str(record, "root", ""), &ignored) < 0 ||
-	    !strcmp(git.head, json_str(record, "head", "")))
-		return false;
-	*ret_head = xstrndup(git.head, SHORT_HASH);
-	return true;
-}
-
-char *workspace_cell(const cJSON *record)
-{
-	auto_free char *head = NULL;
-	const char *root = json_str(record, "root", "");
-	const char *home = getenv("HOME");
-	size_t len = home ? strlen(home) : 0;
-	bool below = len > 1 && !strncmp(root, home, len) && root[len] == '/';
-	bool moved = workspace_moved(record, &head);
-	return xasprintf("%s%s%s", below ? "~" : "", below ? root + len : root,
-			 moved ? " (moved)" : "");
+	if (!cli->quiet && (cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE))
+		cli_say(cli, "%s:%s is %s at %.*s%s%s\n", name, workspace->path,
+			workspace->git.root, SHORT_HASH, workspace->base,
+			workspace->branch[0] ? ", branch " : "", workspace->branch);
 }

@@ -4,9 +4,11 @@
 
 #include "cli/cli.h"
 #include "cli/transfer.h"
+#include "schema/vm_spec.h"
 
 struct workspace_options {
 	const char *source; /* a directory in a repository */
+	const char *path;   /* in the guest; NULL: WORKSPACE_PATH */
 	const char *branch; /* to make and be on in the guest; NULL: the host's */
 	const char *from;   /* where it begins; NULL: HEAD */
 	enum transfer_mode mode;
@@ -17,6 +19,7 @@ struct workspace {
 	struct workspace_options options;
 	struct git git;
 	struct transfer transfer;
+	const char *path; /* in the guest */
 	char *branch, *base;
 };
 void workspace_clear(struct workspace *workspace);
@@ -38,10 +41,8 @@ int workspace_begin(struct cli *cli, const char *name, cJSON **ret, struct error
 int workspace_end(struct cli *cli, const char *name, const char *id, const cJSON *record,
 		  struct error *err);
 
-/* The host's HEAD is not what was prepared: both, shortened, for people. */
-bool workspace_moved(const cJSON *record, char **ret_head);
-/* "~/src/shop (moved)" for a table. Caller frees. */
-char *workspace_cell(const cJSON *record);
+/* "web:/root/repo is /src/shop at 1a2b3c4d5e, branch main". */
+void workspace_say(struct cli *cli, const struct workspace *workspace, const char *name);
 /* What a script of workspace_script.h said by its status. */
 int workspace_failure(const char *name, const char *path, int status, int said, struct error *err);
 

@@ -49,6 +49,7 @@ static const char build_function[] =
 	")\n";
 
 static const char prepare_body[] =
+	"mkdir -p \"$(dirname \"$path\")\"\n"
 	"new=$(mktemp -d \"$(dirname \"$path\")/.banger-workspace.XXXXXX\")\n"
 	"trap 'rm -rf \"$new\"' EXIT\n"
 	"trap 'exit 129' HUP INT TERM\n"

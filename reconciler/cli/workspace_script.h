@@ -14,7 +14,6 @@ enum {
 	GUEST_NO_BASE = 67,
 };
 
-#define WORKSPACE_PATH "/root/repo"
 /* The tree that was prepared, its local changes included; what export compares with. */
 #define WORKSPACE_REF "refs/banger/prepared"
 

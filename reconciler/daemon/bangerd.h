@@ -203,7 +203,8 @@ void pulls_free(struct bangerd *d);
 /* --- stack.c --- */
 struct apply_options {
 	bool prune, prune_all, adopt, take_over, allow_data_loss, update_images, watched;
-	bool delete_named; /* `delete -f`: what the specs name goes */
+	bool delete_named;	 /* `delete -f`: what the specs name goes */
+	const cJSON *workspaces; /* what the client found where they come from; may be NULL */
 };
 struct stack_plan { /* a plan and what it was made from */
 	struct plan plan;
@@ -326,6 +327,7 @@ HANDLER(rpc_vm_delete);
 HANDLER(rpc_vm_prune);
 HANDLER(rpc_vm_logs);
 HANDLER(rpc_vm_ssh);
+HANDLER(rpc_vm_exec);
 HANDLER(rpc_vm_stats);
 HANDLER(rpc_vm_health);
 HANDLER(rpc_vm_ports);

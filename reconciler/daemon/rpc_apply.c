@@ -74,6 +74,7 @@ static struct apply_options options_of(const cJSON *params)
 		.take_over = json_bool(params, "take_over", false),
 		.allow_data_loss = json_bool(params, "allow_data_loss", false),
 		.update_images = json_bool(params, "update_images", false),
+		.workspaces = json_get(params, "workspaces"),
 	};
 }
 

@@ -92,6 +92,7 @@ static const struct {
 	{ "vm.prune", rpc_vm_prune },
 	{ "vm.logs", rpc_vm_logs },
 	{ "vm.ssh", rpc_vm_ssh },
+	{ "vm.exec", rpc_vm_exec },
 	{ "vm.stats", rpc_vm_stats },
 	{ "vm.health", rpc_vm_health },
 	{ "vm.ports", rpc_vm_ports },

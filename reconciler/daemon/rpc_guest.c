@@ -1,8 +1,10 @@
 /* logs and ssh: how to hear and reach a guest. */
 #include "daemon/bangerd.h"
+#include "sys/unix.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 /* Each byte may become six in JSON; a frame holds a mebibyte. */
@@ -125,6 +127,18 @@ static bool may_answer_ssh(const struct vm *vm)
 	return vm->ready && clock_wall_ms() - vm->started_ms > SSH_GRACE_MS;
 }
 
+static bool agent_answers(const struct vm *vm)
+{
+	return vm->pid && vm->feed && agent_feed_state(vm->feed)->boot_id[0];
+}
+
+/* Its spec does not count on one, and none listens. */
+static bool has_no_ssh(const struct vm *vm)
+{
+	return agent_answers(vm) && vm->ready && vm->want->ready.kind == READY_AGENT &&
+	       !agent_feed_state(vm->feed)->ssh;
+}
+
 HANDLER(rpc_vm_ssh)
 {
 	struct bangerd *d = request->d;
@@ -144,6 +158,9 @@ HANDLER(rpc_vm_ssh)
 		cJSON_AddItemToObject(
 			*ret, "workspace",
 			json_parse(vm->row.workspace, strlen(vm->row.workspace), err));
+	if (vm->want->workspace.source[0])
+		cJSON_AddItemToObject(*ret, "wanted_workspace",
+				      workspace_spec_to_json(&vm->want->workspace));
 	json_add_str(*ret, "address", vm->row.address);
 	json_add_int(*ret, "port", USER_SSH_PORT);
 	json_add_str(*ret, "user", "root");
@@ -151,6 +168,52 @@ HANDLER(rpc_vm_ssh)
 	json_add_str(*ret, "known_hosts", known_hosts);
 	json_add_str(*ret, "alias", alias);
 	json_add_bool(*ret, "ready", may_answer_ssh(vm));
+	json_add_bool(*ret, "agent", agent_answers(vm));
+	json_add_bool(*ret, "agent_only", has_no_ssh(vm));
 	json_add_str(*ret, "state", vm_phase_name(vm));
+	return 0;
+}
+
+#define CHANNEL_CONNECT_MS 50
+
+static int hand_over(int to, int fd, struct error *err)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	char byte = 0;
+	struct iovec bytes = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &bytes,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (sendmsg(to, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+		return error_sys(err, "cannot hand the connection over");
+	return 0;
+}
+
+/* The client does the talking: what a guest says there is none of the loop's business. */
+HANDLER(rpc_vm_exec)
+{
+	struct vm *vm = vm_named(request->d, json_str(request->params, "name", ""), err);
+	if (!vm)
+		return -1;
+	if (request->fd_count != 1)
+		return error_set(err, ERROR_INVALID, "vm.exec needs one end of a socket pair");
+	if (!agent_answers(vm))
+		return error_set(err, ERROR_UNAVAILABLE,
+				 "the agent of vm '%s' does not answer (it is %s)", vm->row.name,
+				 vm_phase_name(vm));
+	auto_close int fd = unix_connect(vm->dirfd, VM_FILE_EXEC, CHANNEL_CONNECT_MS, 0, err);
+	if (fd < 0 && err->code == ERROR_TIMEOUT)
+		return error_set(err, ERROR_BUSY, "too many commands wait for the agent of vm '%s'",
+				 vm->row.name);
+	if (fd < 0 || hand_over(request->fds[0], fd, err) < 0)
+		return error_wrap(err, "vm '%s'", vm->row.name);
+	*ret = cJSON_CreateObject();
+	json_add_str(*ret, "name", vm->row.name);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SHORT_COMMIT	7
 #define GUARD_WINDOW_MS 600000 /* ten minutes */
 
 struct spec_context stack_context(struct bangerd *d)
@@ -101,6 +102,25 @@ static bool image_moved_on(struct bangerd *d, const struct vm *vm, const struct 
 	return moved;
 }
 
+/* The record is the client's word, and so is what lies at the source now. */
+static void look_at_workspace(const struct vm *vm, const struct vm_spec *want, const cJSON *found,
+			      struct plan_workspace *ret)
+{
+	const struct workspace_spec *spec = &want->workspace;
+	const char *host = json_str(found, "commit", "");
+	struct error ignored;
+	if (!spec->source[0] || !host[0])
+		return;
+	ret->known = true;
+	snprintf(ret->host, sizeof(ret->host), "%.*s", SHORT_COMMIT, host);
+	if (!vm->row.workspace)
+		return;
+	auto_json cJSON *is = json_parse(vm->row.workspace, strlen(vm->row.workspace), &ignored);
+	snprintf(ret->prepared, sizeof(ret->prepared), "%.*s", SHORT_COMMIT,
+		 json_str(is, "base", ""));
+	ret->as_wanted = workspace_is_as_wanted(spec, json_str(found, "source", ""), is);
+}
+
 /* vm: what has the name already, or NULL. */
 static void add_member(struct bangerd *d, struct stack_plan *plan, const char *name, struct vm *vm,
 		       const struct vm_spec *want, const struct apply_options *options)
@@ -115,6 +135,9 @@ static void add_member(struct bangerd *d, struct stack_plan *plan, const char *n
 	/* A changed spec is a new revision: what was recorded against the old one is past. */
 	if (want && !vm_spec_equal(vm->want, want))
 		member->have.exit_current = member->have.expired_current = false;
+	if (want && options->workspaces)
+		look_at_workspace(vm, want, json_get(options->workspaces, name),
+				  &member->have.workspace);
 	if (want && options->update_images && image_moved_on(d, vm, want))
 		member->have.image_outdated = true;
 }

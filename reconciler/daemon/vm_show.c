@@ -132,6 +132,9 @@ cJSON *vm_to_json(const struct vm *vm)
 		cJSON_AddItemToObject(
 			json, "workspace",
 			json_parse(vm->row.workspace, strlen(vm->row.workspace), &ignored));
+	if (vm->want->workspace.source[0])
+		cJSON_AddItemToObject(json, "wanted_workspace",
+				      workspace_spec_to_json(&vm->want->workspace));
 	cJSON *labels = cJSON_AddObjectToObject(json, "labels");
 	for (size_t i = 0; i < vm->want->labels.count; i++)
 		json_add_str(labels, vm->want->labels.at[i].key, vm->want->labels.at[i].value);

@@ -95,21 +95,6 @@ cJSON *agent_answer_clean(const char *method, const cJSON *result);
 int agent_call(int vm_dirfd, const char *method, const cJSON *params, uint64_t timeout_ms,
 	       cJSON **ret, struct error *err);
 
-/* --- commands without SSH, over VM_FILE_EXEC --- */
-struct guest_exec {
-	const char *const *argv; /* ends with NULL */
-	const char *input;	 /* all of its standard input; may be NULL */
-	size_t input_len;
-	/* What it writes, as it comes; the caller bounds it. */
-	void (*on_output)(void *arg, bool is_error, const char *data, size_t len);
-	void *arg;
-};
-/* Runs one command as root; its exit status, or 128 and the signal. One at a time: whoever comes
- * second waits in QEMU's queue until the first has gone (TIMEOUT). At the deadline it is killed.
- * UNAVAILABLE: no such port, or the connection ended. */
-int guest_exec(int vm_dirfd, const struct guest_exec *exec, uint64_t timeout_ms, int *ret_status,
-	       struct error *err);
-
 /* --- SSH (libssh), host key pinned to vms/<id>/host_key.pub --- */
 struct ssh_target {
 	const char *address; /* 127.x.y.z */

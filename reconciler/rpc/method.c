@@ -24,6 +24,7 @@ const struct rpc_method rpc_methods[] = {
 	{ "vm.prune", "", "delete every unowned VM that is not running" },
 	{ "vm.logs", "name, [tail], [offset]", "console text" },
 	{ "vm.ssh", "name", "what ssh needs to get in" },
+	{ "vm.exec", "name", "a connection to the channel for commands without ssh" },
 	{ "vm.stats", "names", "memory, load, disks of guests" },
 	{ "vm.health", "names", "whether guests are well, and what is wrong" },
 	{ "vm.ports", "names", "what listens in guests" },

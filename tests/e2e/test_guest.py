@@ -5,9 +5,10 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import time
 
-from harness import PATIENCE, check, equal, free_port, wait_for
+from harness import BUILD, PATIENCE, check, equal, free_port, wait_for
 from test_lifecycle import FLAGS, boot_id
 
 
@@ -74,6 +75,65 @@ def scenario_commands_need_no_ssh(home):
     home.banger("stop", "box")
     check(time.monotonic() - began < 30, "it stops as ever")
     channel.close()
+
+
+def raw(home, *args, input=b"", code=0):
+    """Bytes, as they are."""
+    done = subprocess.run([os.path.join(BUILD, "banger"), *args], env=home.env, cwd=home.work, input=input,
+                          capture_output=True, timeout=PATIENCE * 2)
+    equal(done.returncode, code, f"banger {' '.join(args)}: {done.stderr!r}")
+    return done.stdout, done.stderr
+
+
+def scenario_exec_where_no_ssh_answers(home):
+    home.file("nothing", "#!/bin/sh\nexec sleep 1000000\n")
+    home.banger("apply", "--yes", "-f", home.spec(
+        box=", ready: agent, files: [{source: nothing, path: /etc/init.d/sshd, mode: '0755'}]"))
+    first = home.banger("exec", "box", "--", "sh", "-c", "pwd; echo bad >&2; exit 42", code=42)
+    check(first.out == "/root\n" and "bad\n" in first.err and "its agent runs" in first.err, first)
+    sent = os.urandom(6 << 20)
+    got, said = raw(home, "exec", "box", "--agent", "--", "cat", input=sent)
+    check(got == sent and not said, f"{len(got)} of {len(sent)} bytes came back: {said!r}")
+    equal(raw(home, "exec", "box", "-q", input=b"echo from a script\n")[0], b"from a script\n", "a shell reads commands")
+    check("terminal" in home.banger("exec", "box", "--tty", "--", "true", code=125).err, "there is no terminal")
+
+    # The daemon has no part in it: it may die, the command runs on. Ctrl-C ends what runs there.
+    child = subprocess.Popen([os.path.join(BUILD, "banger"), "exec", "box", "--", "sh", "-c", "echo on; cat; sleep 4711"],
+                             env=home.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    home.children.append(child)
+    child.stderr = open(os.devnull)
+    equal(child.stdout.readline(), b"on\n")
+    home.kill_daemon()
+    child.stdin.write(b"still there\n")
+    child.stdin.close()
+    equal(child.stdout.readline(), b"still there\n")
+    wait_for("the next daemon hears its agent", PATIENCE, lambda: home.banger("ping", "box", code=None).code == 0, 0.3)
+    child.send_signal(signal.SIGINT)
+    equal(child.wait(PATIENCE), 130, "as a shell has it")
+    check("4711" not in home.banger("exec", "box", "--", "ps").out, "it has ended there as well")
+
+    # A guest's reboot brings its agent back; stop waits for no command, however much it writes.
+    before = home.vm("box")["boot_id"]
+    home.banger("exec", "box", "--", "reboot", code=None)
+    wait_for("its agent is found again", PATIENCE, lambda: home.vm("box")["boot_id"] not in (None, before), 0.3)
+    equal(home.banger("exec", "box", "--", "echo", "again").out, "again\n")
+    flood = home.start("exec", "box", "--", "yes")
+    check(flood.stdout.read(2) == "y\n", "it writes, and nobody reads on")
+    began = time.monotonic()
+    home.banger("stop", "box")
+    check(time.monotonic() - began < 30, "it stops as ever")
+    out, err = flood.communicate(timeout=PATIENCE)
+    check(flood.returncode == 125 and "vm 'box'" in err and "stopp" in err, f"{flood.returncode}: {err}")
+    check("start box" in home.banger("exec", "box", "--agent", "--", "true", code=125).err, "stopped is said at once")
+
+
+def scenario_run_falls_back_to_the_agent(home):
+    home.banger("run", "--rm", "--agent", *FLAGS, "--", "sh", "-c", "exit 7", code=7)
+    equal(home.vms(), {}, "gone afterwards")
+    home.banger("create", "web", *FLAGS)
+    home.ssh("web", "sh", "-c", "mv /etc/init.d/sshd /x; killall dropbear", code=None)
+    lost = home.banger("exec", "web", "--", "sh", "-c", "exit 3", code=3)
+    check("ssh could not reach" in lost.err and "its agent runs" in lost.err, lost)
 
 
 def scenario_guests_tell_how_they_are(home):
