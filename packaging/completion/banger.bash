@@ -9,7 +9,7 @@ _banger() {
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
-	words='validate diff apply watch unwatch ps show create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor version help vm '
+	words='validate diff apply watch unwatch events ps show create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor version help vm '
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		[[ $word == -* ]] && continue
@@ -22,6 +22,8 @@ _banger() {
 	case $prev in
 	--file) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	--timeout) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--since) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--tail) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--image) COMPREPLY=($(compgen -W "$(_banger_names image)" -- "$cur")) ;;
 	--kernel) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--kernel-args) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
@@ -42,7 +44,6 @@ _banger() {
 	--branch) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--from) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--mode) COMPREPLY=($(compgen -W "shallow full metadata" -- "$cur")) ;;
-	--tail) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--base-commit) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--output) COMPREPLY=($(compgen -W "table wide json yaml name" -- "$cur")) ;;
 	esac
@@ -69,6 +70,7 @@ _banger() {
 	'apply') flags='--file -f --yes -y --prune --prune-all --adopt --take-over --allow-data-loss --update-images --no-wait --timeout ' names="" ;;
 	'watch') flags='--list -l --take-over ' names="" dirs=1 ;;
 	'unwatch') flags='' names="" dirs=1 ;;
+	'events') flags='--follow -f --since --tail ' names="$(_banger_names vm)" ;;
 	'list' | 'vm ps' | 'ps') flags='' names="$(_banger_names vm)" ;;
 	'vm show' | 'show') flags='' names="$(_banger_names vm)" ;;
 	'vm create' | 'create') flags='--image --kernel --kernel-args --vcpus --memory --memory-max --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set --no-start --no-wait --timeout ' names="" ;;

@@ -246,6 +246,7 @@ static int plan_and_do(struct cli *cli, const char *method, const char *question
 		return fail(cli, &err);
 	if (deletes)
 		json_add_bool(request.params, "delete", true);
+	json_add_bool(request.params, "meant", true);
 	if (fetch(cli, &request, &planned, &err) < 0)
 		return fail(cli, &err);
 	bool text = cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE;

@@ -39,6 +39,8 @@ int cmd_ssh_config(struct cli *cli);
 int cmd_workspace_prepare(struct cli *cli);
 int cmd_workspace_export(struct cli *cli);
 int cmd_workspace_diff(struct cli *cli);
+/* cmd_events.c, cmd_history.c */
+int cmd_events(struct cli *cli);
 /* cmd_watch.c */
 int cmd_watch(struct cli *cli);
 int cmd_unwatch(struct cli *cli);

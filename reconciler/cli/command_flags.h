@@ -197,6 +197,12 @@ static const struct flag pull_flags[] = {
 	FLAG_TIMEOUT,
 	{ 0 },
 };
+static const struct flag events_flags[] = {
+	{ .name = "follow", .letter = 'f', .doc = "go on with those that come" },
+	{ .name = "since", .value = "DURATION", .doc = "all since so long ago (10m, 2d)" },
+	{ .name = "tail", .value = "N", .doc = "the last N (100; with -f 10)" },
+	{ 0 },
+};
 static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 
 #define MORE_APPLY                                                                                 \
@@ -238,6 +244,9 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"Then plain ssh, scp, rsync and editors reach a VM as NAME.vm. One Include is written "    \
 	"into ~/.ssh/config, nothing else of it is touched; bangerd keeps the included file up "   \
 	"to date. Without a flag the line is printed."
+#define MORE_EVENTS                                                                                \
+	"Oldest first. With -o json a list, and with -f one object a line. -f goes on over a "     \
+	"restart of bangerd and misses nothing. The last 20,000 events are kept, for thirty days."
 #define MORE_DELETE                                                                                \
 	"Names are deleted without a question; with --file the VMs that the files name are, "      \
 	"after "                                                                                   \

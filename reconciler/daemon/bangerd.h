@@ -10,6 +10,8 @@
  * stack.c    a spec set against the store: plan, intent
  * pull.c     image pulls, one a name
  * watch.c    watched directories
+ * events.c   what happened, for people and programs
+ * revision.c what was wanted, revision by revision
  * ballast.c  space for the moment when there is none
  * conn.c     RPC connections; rpc_*.c the handlers
  * lease.c    what lasts as long as a connection: ephemeral VMs, work in a guest
@@ -31,6 +33,11 @@
 
 struct bangerd;
 struct vm;
+
+struct actor { /* who asked */
+	int64_t uid;
+	const char *who; /* a user's name, or "watch" */
+};
 
 /* --- op.c --- */
 struct op {
@@ -55,9 +62,6 @@ struct op *vm_begin_op(struct vm *vm, const char *kind);
 void vm_op_done(struct vm *vm, const struct error *err); /* NULL: success; no op: nothing */
 struct op *op_find(struct bangerd *d, const char *id);
 cJSON *op_to_json(const struct op *op);
-/* What op.wait says to these params: NULL while there is nothing new; _now: whatever there is. */
-cJSON *ops_answer(struct bangerd *d, const cJSON *params);
-cJSON *ops_answer_now(struct bangerd *d, const cJSON *params);
 
 /* --- vm.c --- */
 struct link {
@@ -114,6 +118,7 @@ struct vm {
 	bool stuck;		 /* last_error will not go away by trying again */
 	unsigned failures;
 	struct loop_timer *retry; /* set: backing off */
+	int64_t retry_at_ms;	  /* then until when, wall clock */
 	unsigned restarts;
 	unsigned resets; /* the guest's own reboots since it was ready */
 	bool paused;	 /* it stands still: the host's disk is full */
@@ -132,6 +137,9 @@ struct vm *vm_create(struct bangerd *d, const char *stack, const struct vm_spec 
 		     struct error *err);
 /* Sets what is wanted; a changed spec is a new revision. Not saved yet. */
 void vm_want(struct vm *vm, const struct vm_spec *spec);
+/* A spec as the store keeps it, with the file that it came from. */
+char *spec_to_text(const struct vm_spec *spec, const char *file);
+struct vm_spec *spec_from_text(const char *text, char **ret_file, struct error *err);
 /* It was being deleted and is wanted again: a new VM of the same name. Not saved yet. */
 void vm_revive(struct vm *vm);
 int vm_save(struct vm *vm, struct error *err);
@@ -205,6 +213,7 @@ struct apply_options {
 	bool prune, prune_all, adopt, take_over, allow_data_loss, update_images, watched;
 	bool delete_named;	 /* `delete -f`: what the specs name goes */
 	const cJSON *workspaces; /* what the client found where they come from; may be NULL */
+	struct actor by;
 };
 struct stack_plan { /* a plan and what it was made from */
 	struct plan plan;
@@ -233,12 +242,90 @@ size_t stack_size(const struct bangerd *d, const char *name);
 struct watch;
 int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_stack,
 	      struct error *err);
-int watch_remove(struct bangerd *d, const char *path_or_stack, size_t *ret_vms, struct error *err);
+int watch_remove(struct bangerd *d, const char *path_or_stack, const struct actor *by,
+		 size_t *ret_vms, struct error *err);
 cJSON *watch_list(struct bangerd *d);
 void watch_resume(struct bangerd *d); /* of the stacks that were watched */
 void watches_drop_lost(struct bangerd *d);
 void watch_resync(struct bangerd *d);
 void watches_free(struct bangerd *d);
+
+/* --- events.c --- */
+#define EVENT_KINDS(X) /* name, wire, what it says */                                              \
+	X(APPLIED, "applied", "a plan was written down as what is wanted")                         \
+	X(ROLLED_BACK, "rolled-back", "... which was an earlier revision")                         \
+	X(REFUSED, "refused", "something was asked that is not done")                              \
+	X(HELD_BACK, "held-back", "a watched directory deletes nothing now")                       \
+	X(INVALID, "invalid", "a watched directory has faults")                                    \
+	X(ADOPTED, "adopted", "a hypervisor was taken over")                                       \
+	X(CREATED, "created", "disks are made")                                                    \
+	X(STARTED, "started", "its hypervisor runs")                                               \
+	X(READY, "ready", "as its spec says")                                                      \
+	X(NOT_READY, "not-ready", "... not in time")                                               \
+	X(REBOOTED, "rebooted", "by the guest itself")                                             \
+	X(LIVE, "live", "changed while it runs, or only on record")                                \
+	X(RESTARTED, "restarted", "for a change, or because it was asked")                         \
+	X(REIMAGED, "reimaged", "has a new system disk")                                           \
+	X(PAUSED, "paused", "the host's disk is full")                                             \
+	X(RESUMED, "resumed", "it goes on")                                                        \
+	X(STOPPED, "stopped", "as was asked")                                                      \
+	X(DIED, "died", "nobody asked for it")                                                     \
+	X(FAILED, "failed", "what was tried")                                                      \
+	X(BACKOFF, "backoff", "tried again later")                                                 \
+	X(DELETED, "deleted", "with its disks")                                                    \
+	X(PULLED, "pulled", "an image or a kernel is here")                                        \
+	X(WATCHING, "watching", "a directory is kept applied")                                     \
+	X(UNWATCHED, "unwatched", "... no longer")                                                 \
+	X(GC, "gc", "something that was nobody's was removed")                                     \
+	X(DAEMON, "daemon", "bangerd began or ended")
+enum event_kind {
+#define X(name, wire, doc) EVENT_##name,
+	EVENT_KINDS(X)
+#undef X
+		EVENT_COUNT_
+};
+const char *event_kind_name(enum event_kind kind);
+/* Costs no more than its memory; written down soon after. No secrets: a line that the log could
+ * have. stack: "" or NULL for none. */
+void event_add(struct bangerd *d, enum event_kind kind, const char *stack, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void vm_event(const struct vm *vm, enum event_kind kind, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The same about a name that may have no VM. */
+void vm_event_named(struct bangerd *d, enum event_kind kind, const char *name, const char *stack,
+		    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+int events_open(struct bangerd *d, struct error *err);
+void events_flush(struct bangerd *d);  /* writes down what has gathered, now */
+void events_settle(struct bangerd *d); /* drops what is too old */
+void events_free(struct bangerd *d);
+cJSON *event_to_json(const struct store_event *event);
+
+/* --- revision.c --- */
+/* What one request changes of what is wanted, gathered while it is done. */
+struct revision {
+	struct actor by;
+	const char *kind, *stack, *source; /* borrowed */
+	struct store_change_vec changes;
+	size_t created, changed, deleted;
+	char summary[256];
+	int64_t rev; /* once it is written; 0: nothing changed */
+};
+/* Before the change: vm NULL, it is not there yet; want NULL, it shall go. No difference: nothing.
+ */
+void revision_add(struct revision *revision, const struct bangerd *d, const struct vm *vm,
+		  const struct vm_spec *want, const char *stack);
+/* Within the transaction that writes the change itself, or alone. */
+int revision_write(struct bangerd *d, struct revision *revision, struct error *err);
+/* Saves a VM and the revision that changed it, both or neither. */
+int revision_save(struct vm *vm, struct revision *revision, struct error *err);
+void revision_clear(struct revision *revision);
+#define auto_revision __attribute__((cleanup(revision_clear)))
+void revisions_settle(struct bangerd *d);
+/* "memory 256Mi -> 512Mi (restart)  ports ..." as a plan shows it; "" when nothing differs. */
+void changes_text(const struct bangerd *d, const struct vm_spec *have, const struct vm_spec *want,
+		  struct buf *ret);
+/* Whoever wants something without a client: a watch. */
+struct actor own_actor(const struct bangerd *d, const char *who);
 
 /* --- ballast.c --- */
 void ballast_take(struct bangerd *d); /* when there is plenty */
@@ -261,8 +348,10 @@ typedef int (*rpc_handler)(struct request *request, cJSON **ret, struct error *e
 rpc_handler rpc_handler_find(const char *method);
 int conns_listen(struct bangerd *d, struct error *err);
 void conns_free(struct bangerd *d);
-/* op.wait parks here until ops_answer() has something or the time is over. Returns 1. */
-int conn_park(struct request *request, uint64_t timeout_ms);
+/* What waits is answered when this gives something; now: the time is over, and it must. */
+typedef cJSON *(*park_fn)(struct bangerd *d, const cJSON *params, bool now);
+/* op.wait and events park here. Returns 1. */
+int conn_park(struct request *request, uint64_t timeout_ms, park_fn answer);
 void conns_op_changed(struct bangerd *d);
 /* An answer that comes later; the handler returns 1. Never NULL; to be answered exactly once, also
  * when the client has gone meanwhile, which it need not know. */
@@ -270,6 +359,7 @@ struct later *conn_later(struct request *request);
 void later_answer(struct later *later, cJSON *result_taken);
 #define ASK_NAMES_MAX 16 /* VMs of one vm.stats, vm.ports, …: their answers fit a frame */
 pid_t conn_peer(const struct conn *conn);
+struct actor conn_actor(const struct conn *conn);
 
 /* --- lease.c --- */
 enum lease_kind {
@@ -344,6 +434,7 @@ HANDLER(rpc_image_delete);
 HANDLER(rpc_watch_add);
 HANDLER(rpc_watch_list);
 HANDLER(rpc_watch_remove);
+HANDLER(rpc_events);
 
 struct bangerd {
 	struct paths paths;
@@ -360,6 +451,8 @@ struct bangerd {
 	struct op **ops; /* oldest first */
 	size_t op_count;
 	uint64_t op_next, op_version;
+	struct events *events;
+	char user[64]; /* whose daemon this is */
 	struct pull *pulls;
 	struct watch *watches;
 	struct conn *conns;

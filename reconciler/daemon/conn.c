@@ -18,6 +18,7 @@ struct parked {
 	struct parked *next;
 	int64_t id;
 	cJSON *params;
+	park_fn answer;
 	uint64_t deadline_ms;
 };
 
@@ -32,6 +33,7 @@ struct conn {
 	struct conn *next;
 	int fd;
 	pid_t pid;
+	uid_t uid;
 	struct loop_watch *watch;
 	struct loop_timer *timer;
 	struct rpc_frames frames;
@@ -47,6 +49,12 @@ struct conn {
 pid_t conn_peer(const struct conn *conn)
 {
 	return conn->pid;
+}
+
+/* Only two can connect: we ourselves, and root. */
+struct actor conn_actor(const struct conn *conn)
+{
+	return (struct actor){ .uid = conn->uid, .who = conn->uid ? conn->d->user : "root" };
 }
 
 static void parked_free(struct parked *parked)
@@ -138,8 +146,7 @@ static void answer_parked(struct conn *conn)
 	uint64_t now = clock_monotonic_ms();
 	for (struct parked **at = &conn->parked; *at;) {
 		struct parked *parked = *at;
-		cJSON *answer = parked->deadline_ms <= now ? ops_answer_now(conn->d, parked->params)
-							   : ops_answer(conn->d, parked->params);
+		cJSON *answer = parked->answer(conn->d, parked->params, parked->deadline_ms <= now);
 		if (!answer) {
 			at = &parked->next;
 			continue;
@@ -157,7 +164,7 @@ static void parked_due(void *data)
 	answer_parked(data);
 }
 
-int conn_park(struct request *request, uint64_t timeout_ms)
+int conn_park(struct request *request, uint64_t timeout_ms, park_fn answer)
 {
 	struct conn *conn = request->conn;
 	if (conn->parked_count >= PARKED_MAX) {
@@ -167,6 +174,7 @@ int conn_park(struct request *request, uint64_t timeout_ms)
 	struct parked *parked = xcalloc(1, sizeof(*parked));
 	parked->id = request->id;
 	parked->params = cJSON_Duplicate(request->params, true);
+	parked->answer = answer;
 	parked->deadline_ms = clock_monotonic_ms() + timeout_ms;
 	parked->next = conn->parked;
 	conn->parked = parked;
@@ -334,6 +342,7 @@ static void accept_one(void *data, uint32_t events)
 	struct conn *conn = xcalloc(1, sizeof(*conn));
 	conn->d = d;
 	conn->pid = pid;
+	conn->uid = uid;
 	conn->frames.in = conn->out = BUF_INIT;
 	conn->fd = take_fd(&fd);
 	conn->next = d->conns;

@@ -61,7 +61,9 @@ void vm_back_off(struct vm *vm)
 	if (!vm->retry)
 		vm->retry = loop_timer_new(vm->d->loop, retry_now, vm);
 	loop_timer_set(vm->retry, wait);
+	vm->retry_at_ms = clock_wall_ms() + (int64_t)wait;
 	log_info(vm->row.name, "next try in %" PRIu64 " ms", wait);
+	vm_event(vm, EVENT_BACKOFF, "next try in %" PRIu64 " s", (wait + 999) / 1000);
 }
 
 /* --- decisions --- */
@@ -138,6 +140,9 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 /* The image or kernel could not be had. */
 static void pull_failed(struct vm *vm, const struct error *failure)
 {
+	/* Once for each: all that want an image come here again with every try of it. */
+	if (strcmp(vm->last_error.text, failure->text) != 0)
+		vm_event(vm, EVENT_FAILED, "%s", failure->text);
 	vm->last_error = *failure;
 	if (error_retry(failure->code) == RETRY_BACKOFF)
 		vm_back_off(vm);
@@ -197,6 +202,8 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 		kind = ACTION_RESTART;
 	snprintf(vm->waiting, sizeof(vm->waiting), "%s", plan.reason);
 	if (kind == ACTION_REFUSE) {
+		if (!vm->stuck)
+			vm_event(vm, EVENT_REFUSED, "%s", plan.reason);
 		error_set(&vm->last_error, ERROR_CONFLICT, "vm '%s': %s", vm->row.name,
 			  plan.reason);
 		vm->stuck = true;
@@ -274,6 +281,7 @@ static void ttl_passed(struct vm *vm)
 		return;
 	}
 	log_info(vm->row.name, "its ttl has passed, deleting it");
+	vm_event(vm, EVENT_STOPPED, "its ttl has passed, it is deleted");
 	vm->row.expired_revision = vm->row.revision;
 	if (!vm->row.stack[0])
 		vm->row.deleting = true;

@@ -81,6 +81,7 @@ static void guest_reset(struct vm *vm)
 {
 	bool was_ready = vm->ready;
 	log_info(vm->row.name, "the guest rebooted itself");
+	vm_event(vm, EVENT_REBOOTED, "the guest rebooted itself");
 	vm->resets = was_ready ? 0 : vm->resets + 1;
 	vm->ready = false;
 	vm->restarts++;
@@ -203,6 +204,7 @@ static void agent_changed(struct vm *vm, enum agent_event event)
 		error_set(&vm->last_error, ERROR_SYSTEM, "the guest could not boot: %s",
 			  state->failed);
 		log_error(vm->row.name, "%s", vm->last_error.text);
+		vm_event(vm, EVENT_FAILED, "%s", vm->last_error.text);
 		return;
 	}
 	if (state->ready != vm->ready && vm->want->ready.kind != READY_NONE) {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <libssh/libssh.h>
 #include <malloc.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,8 +39,19 @@ static int lock_state(struct bangerd *d, struct error *err)
 	return 0;
 }
 
+/* Once, and before anybody waits: where names come from may take its time. */
+static void learn_user(struct bangerd *d)
+{
+	const struct passwd *user = getpwuid(getuid());
+	if (user)
+		snprintf(d->user, sizeof(d->user), "%s", user->pw_name);
+	else
+		snprintf(d->user, sizeof(d->user), "uid %d", (int)getuid());
+}
+
 static int prepare_host(struct bangerd *d, struct error *err)
 {
+	learn_user(d);
 	d->vms_dir = xasprintf("%s/vms", d->paths.state);
 	d->agent_cpio = xasprintf("%s/agent.cpio", d->paths.share);
 	d->identity = xasprintf("%s/keys/id_ed25519", d->paths.state);
@@ -93,6 +105,8 @@ static void resync(void *data)
 	for (size_t i = 0; i < d->vm_count; i++)
 		vm_mark(d->vms[i]);
 	loop_timer_set(d->resync, RESYNC_MS);
+	events_settle(d);
+	revisions_settle(d);
 	store_settle(d->store);
 	malloc_trim(0); /* what large requests left lies idle for a minute */
 }
@@ -124,10 +138,11 @@ static int set_up(struct bangerd *d, struct error *err)
 	d->store = store_open(path, err);
 	d->resync = loop_timer_new(d->loop, resync, d);
 	d->ttl = loop_timer_new(d->loop, ttl_due, d);
-	if (!d->store || gather_store(d, err) < 0 || gather_host(d, err) < 0 ||
-	    conns_listen(d, err) < 0)
+	if (!d->store || events_open(d, err) < 0 || gather_store(d, err) < 0 ||
+	    gather_host(d, err) < 0 || conns_listen(d, err) < 0)
 		return -1;
 	ballast_take(d);
+	event_add(d, EVENT_DAEMON, NULL, "bangerd " BANGER_VERSION " began, pid %d", (int)getpid());
 	watch_resume(d);
 	loop_before_sleep(d->loop, converge, d);
 	for (size_t i = 0; i < d->vm_count; i++)
@@ -165,6 +180,7 @@ static void tear_down(struct bangerd *d)
 	loop_timer_free(d->ttl);
 	ssh_config_free(d);
 	store_stacks_clear(&d->stacks);
+	events_free(d);
 	store_close(d->store);
 	loop_free(d->loop);
 	free(d->hints);
@@ -227,6 +243,7 @@ int main(int argc, char **argv)
 	log_info(NULL, "bangerd " BANGER_VERSION " works on '%s'", d.paths.state);
 	loop_run(d.loop);
 	bool failed = d.failed;
+	event_add(&d, EVENT_DAEMON, NULL, "bangerd ends; VMs run on");
 	tear_down(&d);
 	ssh_finalize();
 	return failed ? 4 : 0;

@@ -181,7 +181,8 @@ static cJSON *ops_since(struct bangerd *d, const cJSON *ids, uint64_t seen)
 	return result;
 }
 
-cJSON *ops_answer(struct bangerd *d, const cJSON *params)
+/* What op.wait says to these params: NULL while there is nothing new. */
+static cJSON *ops_answer(struct bangerd *d, const cJSON *params)
 {
 	uint64_t seen = (uint64_t)json_int(params, "seen", 0);
 	const cJSON *ids = json_get(params, "ids");
@@ -194,7 +195,8 @@ cJSON *ops_answer(struct bangerd *d, const cJSON *params)
 	return op->done || op->version > seen ? op_to_json(op) : NULL;
 }
 
-cJSON *ops_answer_now(struct bangerd *d, const cJSON *params)
+/* ... and whatever there is. */
+static cJSON *ops_answer_now(struct bangerd *d, const cJSON *params)
 {
 	cJSON *answer = ops_answer(d, params);
 	if (answer)
@@ -208,6 +210,11 @@ cJSON *ops_answer_now(struct bangerd *d, const cJSON *params)
 	return answer;
 }
 
+static cJSON *answer_parked(struct bangerd *d, const cJSON *params, bool now)
+{
+	return now ? ops_answer_now(d, params) : ops_answer(d, params);
+}
+
 HANDLER(rpc_op_wait)
 {
 	(void)err;
@@ -216,7 +223,7 @@ HANDLER(rpc_op_wait)
 		timeout_ms = 30000;
 	*ret = timeout_ms ? ops_answer(request->d, request->params)
 			  : ops_answer_now(request->d, request->params);
-	return *ret ? 0 : conn_park(request, (uint64_t)timeout_ms);
+	return *ret ? 0 : conn_park(request, (uint64_t)timeout_ms, answer_parked);
 }
 
 HANDLER(rpc_op_list)

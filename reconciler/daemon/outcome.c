@@ -29,6 +29,7 @@ static void not_ready_in_time(void *data)
 		  vm->row.name, vm->want->ready.timeout_ms / 1000,
 		  state && state->phase[0] ? state->phase : "nothing", vm->row.name);
 	log_warn(vm->row.name, "%s", vm->last_error.text);
+	vm_event(vm, EVENT_NOT_READY, "%s", vm->last_error.text);
 	vm_op_done(vm, &vm->last_error);
 }
 
@@ -62,11 +63,13 @@ void vm_ready_changed(struct vm *vm)
 		vm->last_error = (struct error){ 0 };
 	if (!vm->booting) { /* it was found running */
 		log_info(vm->row.name, "ready");
+		vm_event(vm, EVENT_READY, "ready, found running");
 		return;
 	}
 	vm->booting = false;
 	vm->boot_ms = (uint64_t)(clock_wall_ms() - vm->started_ms);
 	log_info(vm->row.name, "ready after %" PRIu64 " ms", vm->boot_ms);
+	vm_event(vm, EVENT_READY, "ready after %.1f s", (double)vm->boot_ms / 1000);
 }
 
 /* --- results --- */
@@ -157,6 +160,7 @@ static void job_failed(struct vm *vm, struct job *job)
 	if (cancelled)
 		job->err.code = ERROR_SYSTEM; /* not by us: its process ended */
 	log_error(vm->row.name, "%s failed: %s", action_kind_name(job->kind), job->err.text);
+	vm_event(vm, EVENT_FAILED, "%s failed: %s", action_kind_name(job->kind), job->err.text);
 	if (vm->touched)
 		return; /* something was asked for since: that is tried at once */
 	vm->last_error = job->err;
@@ -185,6 +189,7 @@ static bool forget_failed_creation(struct vm *vm, const struct job *job)
 static void deleted(struct vm *vm)
 {
 	log_info(vm->row.name, "deleted");
+	vm_event(vm, EVENT_DELETED, "deleted with its disks");
 	vm_op_done(vm, NULL);
 	vm_forget(vm);
 }
@@ -199,8 +204,32 @@ static void process_after(struct vm *vm, const struct job *job)
 		links_open(vm);
 }
 
+/* What a job was good for, in what it is told as; changed: the fields, as a plan shows them. */
+static void say_done(const struct vm *vm, const struct job *job, const char *changed)
+{
+	static const struct {
+		enum event_kind kind;
+		const char *text;
+	} said[ACTION_COUNT_] = {
+		[ACTION_CREATE] = { EVENT_CREATED, "created" },
+		[ACTION_STOP] = { EVENT_STOPPED, "stopped" },
+		[ACTION_LIVE] = { EVENT_LIVE, "changed" },
+		[ACTION_RESTART] = { EVENT_RESTARTED, "restarted" },
+		[ACTION_REIMAGE] = { EVENT_REIMAGED, "has a new system disk" },
+		[ACTION_DELETE] = { EVENT_DELETED, "its disks are deleted" },
+	};
+	if (said[job->kind].text)
+		vm_event(vm, said[job->kind].kind, "%s%s%s", said[job->kind].text,
+			 changed[0] ? ": " : "", changed);
+	if (job->started_pid)
+		vm_event(vm, EVENT_STARTED, "hypervisor started, pid %d", (int)job->started_pid);
+}
+
 static void succeeded(struct vm *vm, struct job *job)
 {
+	auto_buf struct buf changed = BUF_INIT;
+	changes_text(vm->d, vm->applied, job->want, &changed);
+	say_done(vm, job, changed.data);
 	vm->stuck = false;
 	vm->last_error = (struct error){ 0 };
 	if (job->kind == ACTION_DELETE)
@@ -263,6 +292,10 @@ static void try_resume(void *data)
 
 void vm_paused(struct vm *vm, bool paused)
 {
+	if (vm->paused != paused)
+		vm_event(vm, paused ? EVENT_PAUSED : EVENT_RESUMED, "%s",
+			 paused ? "the host's disk is full, the guest stands still"
+				: "the guest goes on");
 	vm->paused = paused;
 	if (!vm->resume)
 		vm->resume = loop_timer_new(vm->d->loop, try_resume, vm);
@@ -302,10 +335,13 @@ void vm_exited(struct vm *vm)
 	}
 	log_warn(vm->row.name, "its hypervisor (pid %d) ended: %s", (int)pid,
 		 exit_reason_name(reason));
+	bool asked = vm->row.hold != HOLD_NONE || vm->row.deleting;
+	vm_event(vm, asked ? EVENT_STOPPED : EVENT_DIED, "its hypervisor (pid %d) ended: %s",
+		 (int)pid, exit_reason_name(reason));
 	vm_not_running(vm);
 	vm->stuck = false; /* what could not be done to the process that is gone */
 	vm_mark(vm);
-	if (vm->row.hold != HOLD_NONE || vm->row.deleting) {
+	if (asked) {
 		vm_save_or_log(vm);
 		return;
 	}

@@ -85,7 +85,10 @@ static void pull_done(struct work *work)
 		error_wrap(&pull->err, "cannot pull %s '%s'", pull->is_kernel ? "kernel" : "image",
 			   pull->name);
 		log_error(NULL, "%s", pull->err.text);
+		event_add(d, EVENT_FAILED, NULL, "%s", pull->err.text);
 	} else {
+		event_add(d, EVENT_PULLED, NULL, "%s '%s'", pull->is_kernel ? "kernel" : "image",
+			  pull->name);
 		log_info(NULL, "pulled %s '%s'", pull->is_kernel ? "kernel" : "image", pull->name);
 	}
 	op_finish(d, pull->op, &pull->err);

@@ -116,6 +116,7 @@ static int wanted_read(struct request *request, bool delete_named, struct wanted
 	const cJSON *params = request->params;
 	*wanted = (struct wanted){ .options = options_of(params) };
 	wanted->options.delete_named = delete_named;
+	wanted->options.by = conn_actor(request->conn);
 	if (load(request, wanted, err) < 0)
 		return -1;
 	if (wanted->faults)
@@ -134,12 +135,30 @@ static int wanted_read(struct request *request, bool delete_named, struct wanted
 			       true, &wanted->options, &wanted->plan, err);
 }
 
+/* Meant to be applied and not done: nothing else of it remains. */
+static void say_refused(struct bangerd *d, const struct wanted *wanted)
+{
+	const struct plan *plan = &wanted->plan.plan;
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct vm_plan *vm = &plan->vms[i];
+		if (vm->kind == ACTION_REFUSE || (vm->kind == ACTION_ADOPT && plan->needs_adopt))
+			vm_event_named(d, EVENT_REFUSED, vm->name, wanted->stack,
+				       "stack '%s': refused: %s", wanted->stack,
+				       vm->reason[0] ? vm->reason
+						     : "it exists and has no owner, needs --adopt");
+	}
+	if (plan->guard[0])
+		event_add(d, EVENT_REFUSED, wanted->stack, "nothing is deleted: %s", plan->guard);
+}
+
 HANDLER(rpc_plan)
 {
 	struct wanted wanted;
 	int64_t offset = json_int(request->params, "offset", 0);
 	bool delete_named = json_bool(request->params, "delete", false);
 	int failed = wanted_read(request, delete_named, &wanted, err);
+	if (failed == 0 && !wanted.faults && !offset && json_bool(request->params, "meant", false))
+		say_refused(request->d, &wanted);
 	if (failed == 0) {
 		*ret = cJSON_CreateObject();
 		if (wanted.faults)
@@ -195,7 +214,9 @@ static int apply_wanted(struct request *request, struct wanted *wanted, cJSON **
 {
 	if (wanted->faults)
 		return first_fault(wanted, err);
-	if (check_digest(request, wanted, err) < 0 || check_refusals(wanted, err) < 0)
+	if (check_digest(request, wanted, err) < 0)
+		return -1;
+	if (check_refusals(wanted, err) < 0)
 		return -1;
 	auto_json cJSON *ops = cJSON_CreateArray();
 	if (stack_plan_commit(request->d, wanted->stack, wanted->source, &wanted->plan,

@@ -63,7 +63,8 @@ HANDLER(rpc_watch_list)
 HANDLER(rpc_watch_remove)
 {
 	size_t vms;
-	if (watch_remove(request->d, json_str(request->params, "path", ""), &vms, err) < 0)
+	const struct actor by = conn_actor(request->conn);
+	if (watch_remove(request->d, json_str(request->params, "path", ""), &by, &vms, err) < 0)
 		return -1;
 	*ret = cJSON_CreateObject();
 	json_add_int(*ret, "vms", (int64_t)vms);
@@ -109,6 +110,7 @@ static const struct {
 	{ "watch.add", rpc_watch_add },
 	{ "watch.list", rpc_watch_list },
 	{ "watch.remove", rpc_watch_remove },
+	{ "events", rpc_events },
 };
 
 rpc_handler rpc_handler_find(const char *method)

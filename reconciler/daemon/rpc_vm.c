@@ -87,6 +87,14 @@ static const char **assignments_of(const cJSON *params, size_t *ret_count)
 	return list;
 }
 
+/* Of a VM that no stack owns. */
+static struct revision revision_of(const struct request *request, const char *kind)
+{
+	return (struct revision){
+		.by = conn_actor(request->conn), .kind = kind, .stack = "", .source = ""
+	};
+}
+
 HANDLER(rpc_vm_create)
 {
 	struct bangerd *d = request->d;
@@ -116,12 +124,15 @@ HANDLER(rpc_vm_create)
 		return error_set(err, ERROR_INVALID,
 				 "'protect' and a VM that is taken away by "
 				 "itself do not go together");
+	auto_revision struct revision revision = revision_of(request, "create");
+	if (!ephemeral) /* what goes with its client is no history */
+		revision_add(&revision, d, NULL, spec, "");
 	struct vm *vm = vm_create(d, "", spec, err);
 	if (!vm)
 		return -1;
 	vm->forget_on_failure = true;
 	vm->row.ephemeral = ephemeral;
-	if (vm_save(vm, err) < 0) {
+	if (revision_save(vm, &revision, err) < 0) {
 		vm_forget(vm);
 		return -1;
 	}
@@ -180,9 +191,11 @@ HANDLER(rpc_vm_set)
 	if (failed == 0)
 		*ret = cJSON_CreateObject();
 	if (failed == 0 && !dry_run) {
+		auto_revision struct revision revision = revision_of(request, "set");
+		revision_add(&revision, d, vm, spec, "");
 		vm_want(vm, spec);
 		vm->row.allow_data_loss = options.allow_data_loss;
-		failed = vm_save(vm, err);
+		failed = revision_save(vm, &revision, err);
 		vm_mark_now(vm);
 		converge_schedule_ttl(d);
 		if (!plan_is_empty(&plan))
@@ -208,7 +221,8 @@ static void lift_marks(struct vm *vm)
 	}
 }
 
-static int want_state(struct vm *vm, enum vm_state_wanted state, struct error *err)
+static int want_state(struct vm *vm, enum vm_state_wanted state, struct revision *revision,
+		      struct error *err)
 {
 	if (vm->want->state == state)
 		return 0;
@@ -216,6 +230,8 @@ static int want_state(struct vm *vm, enum vm_state_wanted state, struct error *e
 		return -1;
 	auto_ptr(vm_spec) spec = vm_spec_copy(vm->want);
 	spec->state = state;
+	if (!vm->row.ephemeral)
+		revision_add(revision, vm->d, vm, spec, "");
 	vm_want(vm, spec);
 	return 0;
 }
@@ -223,13 +239,13 @@ static int want_state(struct vm *vm, enum vm_state_wanted state, struct error *e
 static int start_one(struct request *request, struct vm *vm, const struct op **ret_op,
 		     struct error *err)
 {
-	(void)request;
+	auto_revision struct revision revision = revision_of(request, "start");
 	if (check_stays(vm, err) < 0)
 		return -1;
-	if (want_state(vm, STATE_RUNNING, err) < 0)
+	if (want_state(vm, STATE_RUNNING, &revision, err) < 0)
 		return -1;
 	lift_marks(vm);
-	if (vm_save(vm, err) < 0)
+	if (revision_save(vm, &revision, err) < 0)
 		return -1;
 	pull_forget_failures(vm->d);
 	vm_mark_now(vm);
@@ -342,17 +358,22 @@ HANDLER(rpc_vm_kill)
 	return 0;
 }
 
-static int delete_vm(struct vm *vm, const struct op **ret_op, struct error *err)
+static int delete_vm(struct request *request, struct vm *vm, const struct op **ret_op,
+		     struct error *err)
 {
 	if (vm->want->protect || (vm->applied && vm->applied->protect)) {
+		vm_event(vm, EVENT_REFUSED, "delete: it is protected");
 		return error_set(err, ERROR_CONFLICT,
 				 "vm '%s' is protected: banger set %s protect=false first",
 				 vm->row.name, vm->row.name);
 	}
 	bool before = vm->row.deleting;
+	auto_revision struct revision revision = revision_of(request, "delete");
+	if (!vm->row.ephemeral)
+		revision_add(&revision, vm->d, vm, NULL, "");
 	ballast_give(vm->d);
 	vm->row.deleting = true;
-	if (vm_save(vm, err) < 0) {
+	if (revision_save(vm, &revision, err) < 0) {
 		vm->row.deleting = before;
 		return -1;
 	}
@@ -364,10 +385,9 @@ static int delete_vm(struct vm *vm, const struct op **ret_op, struct error *err)
 static int delete_one(struct request *request, struct vm *vm, const struct op **ret_op,
 		      struct error *err)
 {
-	(void)request;
 	if (check_unowned(vm, "delete", err) < 0)
 		return -1;
-	return delete_vm(vm, ret_op, err);
+	return delete_vm(request, vm, ret_op, err);
 }
 
 HANDLER(rpc_vm_delete)
@@ -390,7 +410,7 @@ HANDLER(rpc_vm_prune)
 		if (vm->row.stack[0] || vm->pid || vm->job || vm->row.deleting || starting)
 			continue;
 		const struct op *op = NULL;
-		int failed = delete_vm(vm, &op, &bad);
+		int failed = delete_vm(request, vm, &op, &bad);
 		cJSON *item = cJSON_CreateObject();
 		json_add_str(item, "name", vm->row.name);
 		if (failed == 0)

@@ -2,6 +2,7 @@
 #include "daemon/bangerd.h"
 #include "base/log.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -209,16 +210,18 @@ static bool same_file(const char *a, const char *b)
 /* Intent for one VM; true when its row changed. */
 static bool set_intent(struct bangerd *d, const char *stack, const struct plan_member *member,
 		       const struct vm_plan *action, const struct apply_options *options,
-		       struct vm **ret_vm, struct error *err)
+		       struct revision *revision, struct vm **ret_vm, struct error *err)
 {
 	struct vm *vm = *ret_vm = vm_find(d, member->name);
 	if (action->kind == ACTION_REFUSE || action->kind == ACTION_KEEP)
 		return false;
 	if (action->kind == ACTION_DELETE) {
+		revision_add(revision, d, vm, NULL, stack);
 		vm->row.deleting = true;
 		return true;
 	}
 	if (!vm) {
+		revision_add(revision, d, NULL, member->want, stack);
 		*ret_vm = vm_create(d, stack, member->want, err);
 		if (*ret_vm)
 			(*ret_vm)->row.allow_data_loss = options->allow_data_loss;
@@ -228,6 +231,8 @@ static bool set_intent(struct bangerd *d, const char *stack, const struct plan_m
 		       !vm_spec_equal(vm->want, member->want) ||
 		       !same_file(vm->file, member->want->file);
 	vm->forget_on_failure = false;
+	if (changed)
+		revision_add(revision, d, vm, member->want, stack);
 	if (vm->row.deleting)
 		vm_revive(vm);
 	if (changed) {
@@ -265,7 +270,8 @@ static void begin_op(struct vm *vm, const struct vm_plan *action, cJSON *ops)
 }
 
 static int write_intent(struct bangerd *d, const char *stack, struct stack_plan *plan,
-			const struct apply_options *options, cJSON *ops, struct error *err)
+			const struct apply_options *options, struct revision *revision, cJSON *ops,
+			struct error *err)
 {
 	size_t m = 0;
 	for (size_t i = 0; i < plan->plan.count; i++) {
@@ -275,7 +281,8 @@ static int write_intent(struct bangerd *d, const char *stack, struct stack_plan 
 		if (m == plan->count)
 			BUG("plan for '%s' without a member", action->name);
 		struct vm *vm;
-		bool changed = set_intent(d, stack, &plan->members[m], action, options, &vm, err);
+		bool changed = set_intent(d, stack, &plan->members[m], action, options, revision,
+					  &vm, err);
 		if (!vm)
 			return -1; /* only a creation has none, and it says why it failed */
 		if (changed && vm_save(vm, err) < 0)
@@ -291,6 +298,24 @@ static int write_intent(struct bangerd *d, const char *stack, struct stack_plan 
 	return 0;
 }
 
+static const char *kind_of(const struct apply_options *options)
+{
+	return options->watched ? "watch" : options->delete_named ? "delete" : "apply";
+}
+
+static void say_applied(struct bangerd *d, const struct revision *revision,
+			const struct apply_options *options)
+{
+	const char *source = revision->source[0] ? revision->source : "standard input";
+	if (revision->rev)
+		event_add(d, EVENT_APPLIED, revision->stack,
+			  "revision %" PRId64 " by %s (%s of '%s'): %s", revision->rev,
+			  revision->by.who, revision->kind, source, revision->summary);
+	else if (!options->watched) /* a look that brings nothing new is none to speak of */
+		event_add(d, EVENT_APPLIED, revision->stack, "%s of '%s' by %s: wanted as before",
+			  revision->kind, source, revision->by.who);
+}
+
 int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 		      struct stack_plan *plan, const struct apply_options *options, cJSON *ops,
 		      struct error *err)
@@ -298,6 +323,9 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 	const struct store_stack *known = stack_find(d, stack);
 	bool watched = known && known->watched && !strcmp(known->source, source);
 	size_t size = stack_size(d, stack);
+	auto_revision struct revision revision = {
+		.by = options->by, .kind = kind_of(options), .stack = stack, .source = source
+	};
 	if (!options->watched)
 		pull_forget_failures(d);
 	ballast_give(d);
@@ -307,8 +335,8 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 	    (plan->plan.to_delete && /* else it cannot get smaller, and a later note says as much */
 	     store_stack_size_note(d->store, stack, clock_wall_ms(), GUARD_WINDOW_MS, (int64_t)size,
 				   err) < 0) ||
-	    write_intent(d, stack, plan, options, ops, err) < 0 ||
-	    store_commit(d->store, err) < 0) {
+	    write_intent(d, stack, plan, options, &revision, ops, err) < 0 ||
+	    revision_write(d, &revision, err) < 0 || store_commit(d->store, err) < 0) {
 		/* Memory may be ahead of the store now. Crash-only: the next bangerd reads the
 		 * store, the VMs run on. */
 		store_rollback(d->store);
@@ -317,6 +345,7 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 		loop_quit(d->loop);
 		return -1;
 	}
+	say_applied(d, &revision, options);
 	if (!options->watched)
 		watches_drop_lost(d);
 	if (options->delete_named && !watched && stack_size(d, stack) == 0)

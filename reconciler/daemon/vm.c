@@ -15,7 +15,7 @@
 /* The file that a spec was read from is kept beside it: it is no part of its meaning. */
 #define FILE_KEY "file"
 
-static struct vm_spec *spec_from_text(const char *text, char **ret_file, struct error *err)
+struct vm_spec *spec_from_text(const char *text, char **ret_file, struct error *err)
 {
 	auto_json cJSON *json = json_parse(text, strlen(text), err);
 	if (!json)
@@ -26,7 +26,7 @@ static struct vm_spec *spec_from_text(const char *text, char **ret_file, struct 
 	return vm_spec_from_json(json, err);
 }
 
-static char *spec_to_text(const struct vm_spec *spec, const char *file)
+char *spec_to_text(const struct vm_spec *spec, const char *file)
 {
 	auto_json cJSON *json = vm_spec_to_json(spec);
 	if (file)

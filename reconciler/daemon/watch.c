@@ -12,8 +12,9 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
-#define QUIET_MS   2000
-#define WRITTEN_MS 100 /* a writer that has not closed by then is worth a look */
+#define FAULTS_SAID 10 /* as events, of one look */
+#define QUIET_MS    2000
+#define WRITTEN_MS  100 /* a writer that has not closed by then is worth a look */
 
 struct watch {
 	struct watch *next;
@@ -52,6 +53,8 @@ static void say(struct watch *watch, const char *reason)
 	watch->reason = xstrdup(reason);
 	if (reason && (!watch->said || strcmp(watch->said, reason))) {
 		log_warn(NULL, "stack '%s': nothing is deleted: %s", watch->stack, reason);
+		event_add(watch->d, EVENT_HELD_BACK, watch->stack, "nothing is deleted: %s",
+			  reason);
 		free(watch->said);
 		watch->said = xstrdup(reason);
 	}
@@ -74,6 +77,8 @@ static void keep_faults(struct watch *watch, const struct fault_vec *faults)
 	for (size_t i = 0; changed && i < faults->count; i++) {
 		auto_free char *text = fault_format(&faults->at[i]);
 		log_warn(NULL, "%s", text);
+		if (i < FAULTS_SAID)
+			event_add(watch->d, EVENT_INVALID, watch->stack, "%s", text);
 	}
 }
 
@@ -113,6 +118,10 @@ static void log_refusals(struct watch *watch, const struct plan *plan)
 		return;
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct vm_plan *vm = &plan->vms[i];
+		if (vm->kind == ACTION_REFUSE || vm->kind == ACTION_ADOPT)
+			vm_event_named(watch->d, EVENT_REFUSED, vm->name, watch->stack,
+				       "stack '%s': refused: %s", watch->stack,
+				       vm->reason[0] ? vm->reason : "it exists and has no owner");
 		if (vm->kind == ACTION_REFUSE)
 			log_warn(vm->name, "stack '%s': refused: %s", watch->stack, vm->reason);
 		else if (vm->kind == ACTION_ADOPT)
@@ -134,7 +143,9 @@ static void drop_adoptions(struct plan *plan)
 static void act(struct watch *watch, const struct source_result *result, bool deleting)
 {
 	struct error err = { 0 };
-	struct apply_options options = { .watched = true, .prune = deleting };
+	struct apply_options options = { .watched = true,
+					 .prune = deleting,
+					 .by = own_actor(watch->d, "watch") };
 	struct stack_plan plan;
 	if (stack_plan_make(watch->d, watch->stack, watch->path,
 			    (const struct vm_spec *const *)result->vms, result->count, deleting,
@@ -295,6 +306,8 @@ void watches_drop_lost(struct bangerd *d)
 		*at = watch->next;
 		log_info(NULL, "stack '%s' was taken over, no longer watching '%s'", watch->stack,
 			 watch->path);
+		event_add(d, EVENT_UNWATCHED, watch->stack,
+			  "taken over from elsewhere, no longer watching '%s'", watch->path);
 		watch_free(watch);
 	}
 }
@@ -346,12 +359,14 @@ int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_st
 	*ret_stack = xstrdup(watch->stack);
 	watches_drop_lost(d);
 	log_info(NULL, "watching '%s' as stack '%s'", path, watch->stack);
+	event_add(d, EVENT_WATCHING, watch->stack, "watching '%s'", path);
 	watch_begin(watch);
 	return 0;
 }
 
 /* The VMs stay and are nobody's now. */
-static int disown(struct bangerd *d, const char *stack, size_t *ret_vms, struct error *err)
+static int disown(struct bangerd *d, const char *stack, struct revision *revision, size_t *ret_vms,
+		  struct error *err)
 {
 	*ret_vms = 0;
 	for (size_t i = 0; i < d->vm_count; i++) {
@@ -359,6 +374,8 @@ static int disown(struct bangerd *d, const char *stack, size_t *ret_vms, struct 
 		if (strcmp(vm->row.stack, stack))
 			continue;
 		*ret_vms += !vm->row.deleting;
+		if (!vm->row.deleting)
+			revision_add(revision, d, vm, vm->want, "");
 		free(vm->row.stack);
 		vm->row.stack = xstrdup("");
 		if (vm_save(vm, err) < 0)
@@ -367,19 +384,26 @@ static int disown(struct bangerd *d, const char *stack, size_t *ret_vms, struct 
 	return 0;
 }
 
-int watch_remove(struct bangerd *d, const char *path_or_stack, size_t *ret_vms, struct error *err)
+int watch_remove(struct bangerd *d, const char *path_or_stack, const struct actor *by,
+		 size_t *ret_vms, struct error *err)
 {
 	struct watch *watch = watch_find(d, path_or_stack);
 	if (!watch)
 		return error_set(err, ERROR_NOT_FOUND,
 				 "'%s' is not watched, see banger watch --list", path_or_stack);
-	if (disown(d, watch->stack, ret_vms, err) < 0 || stack_remove(d, watch->stack, err) < 0)
+	auto_revision struct revision revision = {
+		.by = *by, .kind = "unwatch", .stack = watch->stack, .source = watch->path
+	};
+	if (disown(d, watch->stack, &revision, ret_vms, err) < 0 ||
+	    revision_write(d, &revision, err) < 0 || stack_remove(d, watch->stack, err) < 0)
 		return -1;
 	struct watch **at = &d->watches;
 	while (*at != watch)
 		at = &(*at)->next;
 	*at = watch->next;
 	log_info(NULL, "no longer watching '%s'", watch->path);
+	event_add(d, EVENT_UNWATCHED, watch->stack, "no longer watching '%s', its %zu VMs stay",
+		  watch->path, *ret_vms);
 	watch_free(watch);
 	return 0;
 }

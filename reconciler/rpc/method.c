@@ -9,7 +9,7 @@
 const struct rpc_method rpc_methods[] = {
 	{ "ping", "", "who answers, and how many VMs it has" },
 	{ "shutdown", "", "end the daemon; VMs go on" },
-	{ "plan", "source, " OPTIONS ", [delete], [offset]", "what apply would do" },
+	{ "plan", "source, " OPTIONS ", [delete], [offset], [meant]", "what apply would do" },
 	{ "apply", "source, " OPTIONS ", [digest], yes", "make it so" },
 	{ "delete", "source, [digest], yes", "delete the VMs of a source" },
 	{ "vm.list", "[offset], [names]", "VMs and their state" },
@@ -41,6 +41,7 @@ const struct rpc_method rpc_methods[] = {
 	{ "watch.add", "path, [take_over]", "keep a directory applied" },
 	{ "watch.list", "", "watched directories and their faults" },
 	{ "watch.remove", "path", "stop watching; VMs stay, unowned" },
+	{ "events", "[offset], [since_ms], [name], [tail], [timeout_ms]", "what happened" },
 	{ "doctor", "", "check this host" },
 };
 const size_t rpc_method_count = ARRAY_COUNT(rpc_methods);

@@ -35,5 +35,32 @@ const struct migration store_migrations[] = {
 	     " PRIMARY KEY (stack, at_ms)) STRICT, WITHOUT ROWID;" },
 	{ 2, "ALTER TABLE vms ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0;"
 	     "ALTER TABLE vms ADD COLUMN workspace TEXT;" },
+	{ 3, "CREATE TABLE events ("
+	     " id INTEGER PRIMARY KEY AUTOINCREMENT," /* never one twice, whatever was dropped */
+	     " at_ms INTEGER NOT NULL,"
+	     " vm TEXT NOT NULL,"
+	     " stack TEXT NOT NULL,"
+	     " kind TEXT NOT NULL,"
+	     " text TEXT NOT NULL) STRICT;"
+	     "CREATE TABLE revisions ("
+	     " rev INTEGER PRIMARY KEY AUTOINCREMENT,"
+	     " at_ms INTEGER NOT NULL,"
+	     " uid INTEGER NOT NULL,"
+	     " vms INTEGER NOT NULL,"
+	     " bytes INTEGER NOT NULL,"
+	     " who TEXT NOT NULL,"
+	     " stack TEXT NOT NULL,"
+	     " source TEXT NOT NULL,"
+	     " kind TEXT NOT NULL,"
+	     " summary TEXT NOT NULL) STRICT;"
+	     "CREATE TABLE revision_vms ("
+	     " rev INTEGER NOT NULL,"
+	     " name TEXT NOT NULL,"
+	     " stack_before TEXT,"
+	     " stack_after TEXT,"
+	     " spec_before TEXT,"
+	     " spec_after TEXT) STRICT;"
+	     "CREATE UNIQUE INDEX revision_vms_by_rev ON revision_vms (rev, name);"
+	     "CREATE INDEX revision_vms_by_name ON revision_vms (name, rev);" },
 };
 const size_t store_migration_count = ARRAY_COUNT(store_migrations);

@@ -14,6 +14,7 @@
 #include "store/store.h"
 #include "base/mem.h"
 #include "store/migrate.h"
+#include "store/statement.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -21,124 +22,6 @@
 
 #define BUSY_MS		 2000
 #define CHECKPOINT_PAGES "8192"
-
-#define VM_COLUMNS                                                                                 \
-	"id, name, stack, spec, revision, applied, image_digest, kernel_digest, address, "         \
-	"deleting,"                                                                                \
-	" allow_data_loss, hold, exit_reason, exit_revision, expired_revision, created_ms,"        \
-	" ephemeral, workspace"
-
-enum statement {
-	BEGIN,
-	COMMIT,
-	ROLLBACK,
-	VM_LIST,
-	VM_PUT,
-	VM_REMOVE,
-	STACK_LIST,
-	STACK_PUT,
-	STACK_REMOVE,
-	SIZES_REMOVE,
-	SIZE_FORGET,
-	SIZE_NOTE,
-	SIZE_LARGEST,
-	STATEMENT_COUNT_
-};
-
-static const char *const statements[STATEMENT_COUNT_] = {
-	[BEGIN] = "BEGIN IMMEDIATE",
-	[COMMIT] = "COMMIT",
-	[ROLLBACK] = "ROLLBACK",
-	[VM_LIST] = "SELECT " VM_COLUMNS " FROM vms ORDER BY name, id",
-	[VM_PUT] =
-		"INSERT INTO vms (" VM_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-		" ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
-		" ON CONFLICT (id) DO UPDATE SET name = ?2, stack = ?3, spec = ?4, revision = ?5,"
-		" applied = ?6, image_digest = ?7, kernel_digest = ?8, address = ?9,"
-		" deleting = ?10, allow_data_loss = ?11, hold = ?12, exit_reason = ?13,"
-		" exit_revision = ?14, expired_revision = ?15, created_ms = ?16,"
-		" ephemeral = ?17, workspace = ?18",
-	[VM_REMOVE] = "DELETE FROM vms WHERE id = ?1",
-	[STACK_LIST] = "SELECT name, source, watched FROM stacks ORDER BY name",
-	[STACK_PUT] = "INSERT OR REPLACE INTO stacks (name, source, watched) VALUES (?1, ?2, ?3)",
-	[STACK_REMOVE] = "DELETE FROM stacks WHERE name = ?1",
-	[SIZES_REMOVE] = "DELETE FROM stack_sizes WHERE stack = ?1",
-	[SIZE_FORGET] = "DELETE FROM stack_sizes WHERE stack = ?1 AND at_ms < ?2",
-	[SIZE_NOTE] = "INSERT INTO stack_sizes (stack, at_ms, size) VALUES (?1, ?2, ?3)"
-		      " ON CONFLICT DO UPDATE SET size = max(size, ?3)",
-	[SIZE_LARGEST] = "SELECT coalesce(max(size), 0) FROM stack_sizes"
-			 " WHERE stack = ?1 AND at_ms >= ?2",
-};
-
-struct store {
-	sqlite3 *db;
-	char *path;
-	sqlite3_stmt *prepared[STATEMENT_COUNT_];
-};
-
-/* --- statements --- */
-
-static int failed(struct store *store, const char *doing, struct error *err)
-{
-	return store_error(store->db, store->path, doing, err);
-}
-
-static sqlite3_stmt *prepare(struct store *store, enum statement which, struct error *err)
-{
-	sqlite3_stmt **statement = &store->prepared[which];
-	if (!*statement &&
-	    sqlite3_prepare_v3(store->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT,
-			       statement, NULL) != SQLITE_OK) {
-		failed(store, "read", err);
-		return NULL;
-	}
-	return *statement;
-}
-
-/* Parameters are borrowed until the step: nothing is copied. Numbers always fit, and texts are
- * bounded before they come here, so that binding fails only on a bug. */
-static void bind_text(sqlite3_stmt *statement, int at, const char *text)
-{
-	if (sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC) != SQLITE_OK)
-		BUG("cannot bind parameter %d", at);
-}
-
-static void bind_int(sqlite3_stmt *statement, int at, int64_t value)
-{
-	if (sqlite3_bind_int64(statement, at, value) != SQLITE_OK)
-		BUG("cannot bind parameter %d", at);
-}
-
-static int finish(struct store *store, sqlite3_stmt *statement, const char *doing,
-		  struct error *err)
-{
-	int result = 0;
-	if (sqlite3_step(statement) != SQLITE_DONE)
-		result = failed(store, doing, err);
-	sqlite3_reset(statement);
-	sqlite3_clear_bindings(statement);
-	return result;
-}
-
-static int run(struct store *store, enum statement which, struct error *err)
-{
-	sqlite3_stmt *statement = prepare(store, which, err);
-	return statement ? finish(store, statement, "write to", err) : -1;
-}
-
-static int run_named(struct store *store, enum statement which, const char *name, struct error *err)
-{
-	sqlite3_stmt *statement = prepare(store, which, err);
-	if (!statement)
-		return -1;
-	bind_text(statement, 1, name);
-	return finish(store, statement, "write to", err);
-}
-
-static char *column_copy(sqlite3_stmt *statement, int at)
-{
-	return xstrdup((const char *)sqlite3_column_text(statement, at));
-}
 
 /* --- opening --- */
 
@@ -173,7 +56,7 @@ static int check_integrity(struct store *store, struct error *err)
 {
 	bool ok = false;
 	if (sqlite3_exec(store->db, "PRAGMA quick_check(1)", on_check_row, &ok, NULL) != SQLITE_OK)
-		return failed(store, "read", err);
+		return store_failed(store, "read", err);
 	if (ok)
 		return 0;
 	return error_set(err, ERROR_SYSTEM,
@@ -188,7 +71,7 @@ static int open_file(struct store *store, struct error *err)
 		return -1;
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
 	if (sqlite3_open_v2(store->path, &store->db, flags, NULL) != SQLITE_OK)
-		return failed(store, "open", err);
+		return store_failed(store, "open", err);
 	sqlite3_busy_timeout(store->db, BUSY_MS);
 	if (check_writable(store, err) < 0)
 		return -1;
@@ -201,7 +84,7 @@ static int open_file(struct store *store, struct error *err)
 			 "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
 			 "PRAGMA cache_size = -256; PRAGMA wal_autocheckpoint = " CHECKPOINT_PAGES,
 			 NULL, NULL, NULL) != SQLITE_OK)
-		return failed(store, "open", err);
+		return store_failed(store, "open", err);
 	return check_integrity(store, err);
 }
 
@@ -238,12 +121,12 @@ int store_begin(struct store *store, struct error *err)
 {
 	if (!sqlite3_get_autocommit(store->db))
 		BUG("store_begin() within a transaction");
-	return run(store, BEGIN, err);
+	return store_run(store, BEGIN, err);
 }
 
 int store_commit(struct store *store, struct error *err)
 {
-	int result = run(store, COMMIT, err);
+	int result = store_run(store, COMMIT, err);
 	if (result < 0)
 		store_rollback(store);
 	return result;
@@ -253,24 +136,7 @@ void store_rollback(struct store *store)
 {
 	struct error ignored;
 	if (!sqlite3_get_autocommit(store->db))
-		run(store, ROLLBACK, &ignored);
-}
-
-/* A transaction of our own unless the caller has one. */
-static int own_begin(struct store *store, bool *ret_own, struct error *err)
-{
-	*ret_own = sqlite3_get_autocommit(store->db);
-	return *ret_own ? run(store, BEGIN, err) : 0;
-}
-
-static int own_end(struct store *store, bool own, int result, struct error *err)
-{
-	if (!own)
-		return result;
-	if (result == 0)
-		return store_commit(store, err);
-	store_rollback(store);
-	return result;
+		store_run(store, ROLLBACK, &ignored);
 }
 
 /* --- VMs --- */
@@ -299,23 +165,23 @@ void store_vms_clear(struct store_vm_vec *vms)
 static struct store_vm read_vm(sqlite3_stmt *row)
 {
 	struct store_vm vm = {
-		.name = column_copy(row, 1),
-		.stack = column_copy(row, 2),
-		.spec = column_copy(row, 3),
+		.name = store_column(row, 1),
+		.stack = store_column(row, 2),
+		.spec = store_column(row, 3),
 		.revision = sqlite3_column_int64(row, 4),
-		.applied = column_copy(row, 5),
-		.image_digest = column_copy(row, 6),
-		.kernel_digest = column_copy(row, 7),
-		.address = column_copy(row, 8),
+		.applied = store_column(row, 5),
+		.image_digest = store_column(row, 6),
+		.kernel_digest = store_column(row, 7),
+		.address = store_column(row, 8),
 		.deleting = sqlite3_column_int(row, 9) != 0,
 		.allow_data_loss = sqlite3_column_int(row, 10) != 0,
 		.hold = sqlite3_column_int(row, 11),
-		.exit_reason = column_copy(row, 12),
+		.exit_reason = store_column(row, 12),
 		.exit_revision = sqlite3_column_int64(row, 13),
 		.expired_revision = sqlite3_column_int64(row, 14),
 		.created_ms = sqlite3_column_int64(row, 15),
 		.ephemeral = sqlite3_column_int(row, 16) != 0,
-		.workspace = column_copy(row, 17),
+		.workspace = store_column(row, 17),
 	};
 	/* The schema holds it to ten characters; a name in the file that is none is harmless. */
 	str_copy(vm.id, sizeof(vm.id), (const char *)sqlite3_column_text(row, 0));
@@ -324,14 +190,14 @@ static struct store_vm read_vm(sqlite3_stmt *row)
 
 int store_vms(struct store *store, struct store_vm_vec *ret, struct error *err)
 {
-	sqlite3_stmt *query = prepare(store, VM_LIST, err);
+	sqlite3_stmt *query = store_prepare(store, VM_LIST, err);
 	if (!query)
 		return -1;
 	struct store_vm_vec vms = { 0 };
 	int step;
 	while ((step = sqlite3_step(query)) == SQLITE_ROW)
 		store_vm_vec_push(&vms, read_vm(query));
-	int result = step == SQLITE_DONE ? 0 : failed(store, "read", err);
+	int result = step == SQLITE_DONE ? 0 : store_failed(store, "read", err);
 	sqlite3_reset(query);
 	if (result < 0)
 		store_vms_clear(&vms);
@@ -342,35 +208,35 @@ int store_vms(struct store *store, struct store_vm_vec *ret, struct error *err)
 
 int store_vm_put(struct store *store, const struct store_vm *vm, struct error *err)
 {
-	sqlite3_stmt *put = prepare(store, VM_PUT, err);
+	sqlite3_stmt *put = store_prepare(store, VM_PUT, err);
 	if (!put)
 		return -1;
-	bind_text(put, 1, vm->id);
-	bind_text(put, 2, vm->name);
-	bind_text(put, 3, vm->stack);
-	bind_text(put, 4, vm->spec);
-	bind_int(put, 5, vm->revision);
-	bind_text(put, 6, vm->applied);
-	bind_text(put, 7, vm->image_digest);
-	bind_text(put, 8, vm->kernel_digest);
-	bind_text(put, 9, vm->address);
-	bind_int(put, 10, vm->deleting);
-	bind_int(put, 11, vm->allow_data_loss);
-	bind_int(put, 12, vm->hold);
-	bind_text(put, 13, vm->exit_reason);
-	bind_int(put, 14, vm->exit_revision);
-	bind_int(put, 15, vm->expired_revision);
-	bind_int(put, 16, vm->created_ms);
-	bind_int(put, 17, vm->ephemeral);
-	bind_text(put, 18, vm->workspace);
-	if (finish(store, put, "write to", err) < 0)
+	store_bind_text(put, 1, vm->id);
+	store_bind_text(put, 2, vm->name);
+	store_bind_text(put, 3, vm->stack);
+	store_bind_text(put, 4, vm->spec);
+	store_bind_int(put, 5, vm->revision);
+	store_bind_text(put, 6, vm->applied);
+	store_bind_text(put, 7, vm->image_digest);
+	store_bind_text(put, 8, vm->kernel_digest);
+	store_bind_text(put, 9, vm->address);
+	store_bind_int(put, 10, vm->deleting);
+	store_bind_int(put, 11, vm->allow_data_loss);
+	store_bind_int(put, 12, vm->hold);
+	store_bind_text(put, 13, vm->exit_reason);
+	store_bind_int(put, 14, vm->exit_revision);
+	store_bind_int(put, 15, vm->expired_revision);
+	store_bind_int(put, 16, vm->created_ms);
+	store_bind_int(put, 17, vm->ephemeral);
+	store_bind_text(put, 18, vm->workspace);
+	if (store_finish(store, put, "write to", err) < 0)
 		return error_wrap(err, "VM '%s'", vm->name ? vm->name : "");
 	return 0;
 }
 
 int store_vm_remove(struct store *store, const char *id, struct error *err)
 {
-	return run_named(store, VM_REMOVE, id, err);
+	return store_run_named(store, VM_REMOVE, id, err);
 }
 
 /* --- stacks --- */
@@ -386,18 +252,18 @@ void store_stacks_clear(struct store_stack_vec *stacks)
 
 int store_stacks(struct store *store, struct store_stack_vec *ret, struct error *err)
 {
-	sqlite3_stmt *query = prepare(store, STACK_LIST, err);
+	sqlite3_stmt *query = store_prepare(store, STACK_LIST, err);
 	if (!query)
 		return -1;
 	struct store_stack_vec stacks = { 0 };
 	int step;
 	while ((step = sqlite3_step(query)) == SQLITE_ROW)
 		store_stack_vec_push(&stacks, (struct store_stack){
-						      .name = column_copy(query, 0),
-						      .source = column_copy(query, 1),
+						      .name = store_column(query, 0),
+						      .source = store_column(query, 1),
 						      .watched = sqlite3_column_int(query, 2) != 0,
 					      });
-	int result = step == SQLITE_DONE ? 0 : failed(store, "read", err);
+	int result = step == SQLITE_DONE ? 0 : store_failed(store, "read", err);
 	sqlite3_reset(query);
 	if (result < 0)
 		store_stacks_clear(&stacks);
@@ -409,64 +275,64 @@ int store_stacks(struct store *store, struct store_stack_vec *ret, struct error 
 int store_stack_put(struct store *store, const char *name, const char *source, bool watched,
 		    struct error *err)
 {
-	sqlite3_stmt *put = prepare(store, STACK_PUT, err);
+	sqlite3_stmt *put = store_prepare(store, STACK_PUT, err);
 	if (!put)
 		return -1;
-	bind_text(put, 1, name);
-	bind_text(put, 2, source);
-	bind_int(put, 3, watched);
-	return finish(store, put, "write to", err);
+	store_bind_text(put, 1, name);
+	store_bind_text(put, 2, source);
+	store_bind_int(put, 3, watched);
+	return store_finish(store, put, "write to", err);
 }
 
 int store_stack_remove(struct store *store, const char *name, struct error *err)
 {
 	bool own;
-	if (own_begin(store, &own, err) < 0)
+	if (store_own_begin(store, &own, err) < 0)
 		return -1;
-	int result = run_named(store, STACK_REMOVE, name, err);
+	int result = store_run_named(store, STACK_REMOVE, name, err);
 	if (result == 0)
-		result = run_named(store, SIZES_REMOVE, name, err);
-	return own_end(store, own, result, err);
+		result = store_run_named(store, SIZES_REMOVE, name, err);
+	return store_own_end(store, own, result, err);
 }
 
 static int run_size(struct store *store, enum statement which, const char *stack, int64_t at_ms,
 		    const int64_t *size, struct error *err)
 {
-	sqlite3_stmt *statement = prepare(store, which, err);
+	sqlite3_stmt *statement = store_prepare(store, which, err);
 	if (!statement)
 		return -1;
-	bind_text(statement, 1, stack);
-	bind_int(statement, 2, at_ms);
+	store_bind_text(statement, 1, stack);
+	store_bind_int(statement, 2, at_ms);
 	if (size)
-		bind_int(statement, 3, *size);
-	return finish(store, statement, "write to", err);
+		store_bind_int(statement, 3, *size);
+	return store_finish(store, statement, "write to", err);
 }
 
 int store_stack_size_note(struct store *store, const char *stack, int64_t now_ms, int64_t keep_ms,
 			  int64_t size, struct error *err)
 {
 	bool own;
-	if (own_begin(store, &own, err) < 0)
+	if (store_own_begin(store, &own, err) < 0)
 		return -1;
 	int result = run_size(store, SIZE_FORGET, stack, now_ms - keep_ms, NULL, err);
 	if (result == 0)
 		result = run_size(store, SIZE_NOTE, stack, now_ms, &size, err);
-	return own_end(store, own, result, err);
+	return store_own_end(store, own, result, err);
 }
 
 int store_stack_size_largest(struct store *store, const char *stack, int64_t since_ms, int64_t *ret,
 			     struct error *err)
 {
-	sqlite3_stmt *query = prepare(store, SIZE_LARGEST, err);
+	sqlite3_stmt *query = store_prepare(store, SIZE_LARGEST, err);
 	if (!query)
 		return -1;
-	bind_text(query, 1, stack);
-	bind_int(query, 2, since_ms);
+	store_bind_text(query, 1, stack);
+	store_bind_int(query, 2, since_ms);
 	int result = 0;
 	if (sqlite3_step(query) == SQLITE_ROW)
 		*ret = sqlite3_column_int64(query, 0);
 	else
-		result = failed(store, "read", err);
+		result = store_failed(store, "read", err);
 	sqlite3_reset(query);
 	sqlite3_clear_bindings(query);
 	return result;

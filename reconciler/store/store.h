@@ -76,4 +76,74 @@ int store_stack_size_note(struct store *store, const char *stack, int64_t now_ms
 int store_stack_size_largest(struct store *store, const char *stack, int64_t since_ms, int64_t *ret,
 			     struct error *err);
 
+/* --- events.c: what happened, a ring --- */
+
+struct store_event {
+	int64_t id; /* grows, never used twice */
+	int64_t at_ms;
+	char *vm, *stack; /* "": not about one */
+	char *kind, *text;
+};
+DEFINE_VEC(store_event_vec, struct store_event)
+void store_event_clear(struct store_event *event);
+void store_events_clear(struct store_event_vec *events);
+
+int store_event_add(struct store *store, const struct store_event *event, struct error *err);
+int store_event_last(struct store *store, int64_t *ret_id, struct error *err); /* 0: none ever */
+struct store_event_query {
+	int64_t after;	  /* only those with a larger id */
+	int64_t since_ms; /* ... and not older */
+	const char *name; /* of a VM or a stack; NULL: all */
+	int64_t limit;
+	int64_t newest; /* begin with the last so many; 0: with the first */
+};
+/* Oldest first. */
+int store_events(struct store *store, const struct store_event_query *query,
+		 struct store_event_vec *ret, struct error *err);
+int store_events_trim(struct store *store, int64_t up_to_id, struct error *err);
+int store_events_expire(struct store *store, int64_t oldest_ms, struct error *err);
+
+/* --- history.c: what was wanted, revision by revision ---
+ *
+ * A revision holds what it changed: of every VM it touched the stack and the spec before and after
+ * it. What was wanted at revision R is what is wanted now with all later ones taken back; oldest go
+ * first, so those are always there. */
+
+struct store_revision {
+	int64_t rev, at_ms, uid;
+	int64_t vms;   /* how many it changed */
+	int64_t bytes; /* what it takes, about */
+	char *who;     /* a user's name, or "watch" */
+	char *stack, *source, *kind, *summary;
+};
+DEFINE_VEC(store_revision_vec, struct store_revision)
+void store_revision_clear(struct store_revision *revision);
+void store_revisions_clear(struct store_revision_vec *revisions);
+
+struct store_change { /* stack and spec NULL: the VM was not there */
+	char *name;
+	char *stack_before, *stack_after;
+	char *spec_before, *spec_after; /* as in store_vm.spec */
+};
+DEFINE_VEC(store_change_vec, struct store_change)
+void store_changes_clear(struct store_change_vec *changes);
+
+/* vms and bytes are filled in here, and rev returned. */
+int store_revision_add(struct store *store, const struct store_revision *revision,
+		       const struct store_change_vec *changes, int64_t *ret_rev, struct error *err);
+/* Newest first: below rev (0: all), of a VM or a stack (NULL: all). */
+int store_revisions(struct store *store, int64_t below, const char *name, int64_t limit,
+		    struct store_revision_vec *ret, struct error *err);
+/* NOT_FOUND when there is none of this number (any more). */
+int store_revision(struct store *store, int64_t rev, struct store_revision *ret, struct error *err);
+/* By name, behind one ("": from the first). */
+int store_changes(struct store *store, int64_t rev, const char *after, int64_t limit,
+		  struct store_change_vec *ret, struct error *err);
+/* For every VM that was touched after rev: what it was at rev, in the members "before". */
+int store_changes_undo(struct store *store, int64_t rev, struct store_change_vec *ret,
+		       struct error *err);
+/* Drops the oldest beyond so many or so much; the newest always stays. */
+int store_history_trim(struct store *store, int64_t max_count, int64_t max_bytes,
+		       struct error *err);
+
 #endif
