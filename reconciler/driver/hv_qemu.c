@@ -3,6 +3,7 @@
  * opened, ports bound. Should the process end before, its last words are turned into an error that
  * says what to do. Nothing is left of a start that failed. */
 #include "driver/qemu.h"
+#include "driver/last_words.h"
 #include "driver/net_user.h"
 #include "driver/qmp.h"
 #include "driver/scan.h"
@@ -12,17 +13,13 @@
 #include "sys/proc.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define PROBE_TIMEOUT_MS  10000
 #define KILL_WAIT_MS	  5000
 #define RESUME_TIMEOUT_MS 2000
-#define LOG_TAIL_BYTES	  2000
-#define LOG_QUOTE_BYTES	  500
 
 /* --- probe --- */
 
@@ -62,23 +59,6 @@ static int qemu_find(const char *state_vms_dir, struct hv_process_vec *ret, stru
 
 /* --- what went wrong --- */
 
-/* The end of the log as one line of printable text. */
-static void log_tail(int vm_dirfd, struct buf *ret)
-{
-	auto_close int fd = openat(vm_dirfd, VM_FILE_LOG,
-				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return;
-	char tail[LOG_TAIL_BYTES];
-	off_t from = st.st_size > LOG_TAIL_BYTES ? st.st_size - LOG_TAIL_BYTES : 0;
-	ssize_t len = pread(fd, tail, sizeof(tail), from);
-	while (len > 0 && isspace((unsigned char)tail[len - 1]))
-		len--;
-	for (ssize_t i = 0; i < len; i++)
-		buf_add_char(ret, isprint((unsigned char)tail[i]) ? tail[i] : ' ');
-}
-
 bool qemu_forward_parse(const char *text, struct port_spec *ret, char room[16])
 {
 	uint64_t host;
@@ -99,7 +79,7 @@ static int explain_end(int vm_dirfd, struct error *err)
 {
 	static const char forward[] = "Could not set up host forwarding rule '";
 	auto_buf struct buf tail = BUF_INIT;
-	log_tail(vm_dirfd, &tail);
+	last_words(vm_dirfd, &tail);
 	struct port_spec port;
 	char address[16];
 	const char *found = strstr(tail.data, forward);
@@ -108,11 +88,7 @@ static int explain_end(int vm_dirfd, struct error *err)
 	if (strstr(tail.data, "Failed to get") && strstr(tail.data, " lock"))
 		return error_set(err, ERROR_BUSY, "a disk is in use by another process: %s",
 				 tail.data);
-	const char *quote = tail.data;
-	if (tail.len > LOG_QUOTE_BYTES)
-		quote += tail.len - LOG_QUOTE_BYTES;
-	return error_set(err, ERROR_SYSTEM, "%s ended at once: %s", QEMU_PROGRAM,
-			 *quote ? quote : "without a word");
+	return last_words_error(QEMU_PROGRAM, &tail, err);
 }
 
 /* --- start and end --- */

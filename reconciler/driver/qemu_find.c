@@ -1,36 +1,9 @@
-/* Theory of operation: a process is ours when its executable is a QEMU, its owner is us, it sees
- * our root directory (a container with the same paths does not), and its -pidfile lies in our state
- * directory. No file is consulted. The command line is read first, as it rules out nearly all, then
- * the process is pinned by a pidfd and everything is read again: had the pid been reused in
- * between, the pidfd would be of the new process and the second look would not match; had it been
- * reused after, the pidfd would tell that its process ended. */
+/* The command line of a QEMU of ours, read back: the rest of looking for it is find.c. */
+#include "driver/find.h"
 #include "driver/qemu.h"
-#include "base/cleanup.h"
-#include "base/mem.h"
 #include "base/units.h"
-#include "sys/proc.h"
 
-#include <fcntl.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
-
-struct state_dir {
-	const char *given;
-	char *real; /* NULL: it does not exist */
-	dev_t dev;
-	ino_t ino;
-};
-
-struct scan {
-	int proc_dirfd;
-	struct state_dir state;
-	struct stat root;
-	struct hv_process_vec *found;
-	struct buf cmdline, vms_dir; /* room is kept from one process to the next */
-};
-
-/* --- the command line --- */
 
 /* Is item one of the comma-separated parts of list? */
 static bool list_has(const char *list, const char *item)
@@ -71,32 +44,6 @@ static void parse_memories(const char *value, struct hv_process *ret)
 		ret->memory_max = parse_memory(found + strlen(most));
 }
 
-static bool id_valid(const char *id, size_t len)
-{
-	if (!len || len >= sizeof(((struct hv_process *)0)->id))
-		return false;
-	return strspn(id, "0123456789abcdefghijklmnopqrstuvwxyz") >= len;
-}
-
-/* "/state/vms/ab12/pid": the id is ab12, the rest above it is the directory. */
-static bool parse_pidfile(const char *path, struct hv_process *ret, struct buf *ret_vms_dir)
-{
-	size_t len = strlen(path), tail = strlen("/" VM_FILE_PID);
-	if (path[0] != '/' || len <= tail || len >= PATH_MAX ||
-	    strcmp(path + len - tail, "/" VM_FILE_PID) != 0)
-		return false;
-	const char *end = path + len - tail, *id = end;
-	while (id > path && id[-1] != '/')
-		id--;
-	if (id <= path + 1 || !id_valid(id, (size_t)(end - id)))
-		return false;
-	memcpy(ret->id, id, (size_t)(end - id));
-	ret->id[end - id] = '\0';
-	buf_reset(ret_vms_dir);
-	buf_add_bytes(ret_vms_dir, path, (size_t)(id - 1 - path));
-	return true;
-}
-
 static void parse_option(const char *option, const char *value, struct hv_process *ret)
 {
 	const char *end;
@@ -116,17 +63,6 @@ static bool takes_no_value(const char *option)
 	       !strcmp(option, "-S");
 }
 
-/* The argument at *at, which then stands at the next; NULL at the end or when it is cut off. */
-static const char *next_argument(const char **at, const char *end)
-{
-	const char *argument = *at;
-	const char *nul = argument < end ? memchr(argument, '\0', (size_t)(end - argument)) : NULL;
-	if (!nul)
-		return NULL;
-	*at = nul + 1;
-	return argument;
-}
-
 /* Options and their values are walked in pairs, so that a value (kernel arguments are the user's)
  * is never taken for an option. */
 bool qemu_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
@@ -135,132 +71,31 @@ bool qemu_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
 	const char *at = cmdline, *end = cmdline + len, *option, *value;
 	bool ours = false;
 	*ret = (struct hv_process){ .pidfd = -1 };
-	next_argument(&at, end); /* the program */
-	while ((option = next_argument(&at, end))) {
+	find_argument(&at, end); /* the program */
+	while ((option = find_argument(&at, end))) {
 		if (takes_no_value(option))
 			continue;
-		value = next_argument(&at, end);
+		value = find_argument(&at, end);
 		if (!value)
 			break;
 		if (!strcmp(option, "-pidfile"))
-			ours = parse_pidfile(value, ret, ret_vms_dir);
+			ours = find_our_path(value, VM_FILE_PID, ret, ret_vms_dir);
 		else
 			parse_option(option, value, ret);
 	}
 	return ours;
 }
 
-/* --- the process --- */
-
-static bool is_our_state(const struct state_dir *state, const char *path)
-{
-	if (!strcmp(path, state->given) || (state->real && !strcmp(path, state->real)))
-		return true;
-	struct stat st;
-	return state->real && stat(path, &st) == 0 && st.st_dev == state->dev &&
-	       st.st_ino == state->ino;
-}
-
 /* The executable may have been replaced by an upgrade: "/usr/bin/qemu-system-x86_64 (deleted)". */
-static bool runs_qemu(int proc_dirfd, pid_t pid)
+static bool is_qemu(const char *exe, const char *argv0)
 {
-	char name[32], path[PATH_MAX];
-	snprintf(name, sizeof(name), "%d/exe", (int)pid);
-	ssize_t len = readlinkat(proc_dirfd, name, path, sizeof(path) - 1);
-	if (len <= 0)
-		return false;
-	path[len] = '\0';
-	const char *base = strrchr(path, '/');
-	return base && !strncmp(base, "/qemu-system-", strlen("/qemu-system-"));
-}
-
-static bool shares_our_root(const struct scan *scan, pid_t pid)
-{
-	char name[32];
-	struct stat st;
-	snprintf(name, sizeof(name), "%d/root", (int)pid);
-	return fstatat(scan->proc_dirfd, name, &st, 0) == 0 && st.st_dev == scan->root.st_dev &&
-	       st.st_ino == scan->root.st_ino;
-}
-
-static bool is_ours_by_uid(int proc_dirfd, pid_t pid)
-{
-	char name[16];
-	struct stat st;
-	snprintf(name, sizeof(name), "%d", (int)pid);
-	return fstatat(proc_dirfd, name, &st, 0) == 0 && st.st_uid == geteuid();
-}
-
-/* Not being able to look is not the same as nothing being there: a VM that is overlooked would be
- * started again (and fail on its lock). A process that ends meanwhile is nothing. */
-static bool means_gone(int code)
-{
-	return code != EMFILE && code != ENFILE && code != ENOMEM;
-}
-
-/* Its command line names our state directory: rules out nearly all. */
-static bool look(struct scan *scan, pid_t pid, struct hv_process *ret)
-{
-	buf_reset(&scan->cmdline);
-	buf_reset(&scan->vms_dir);
-	return proc_cmdline(scan->proc_dirfd, pid, &scan->cmdline) == 0 &&
-	       qemu_cmdline_parse(scan->cmdline.data, scan->cmdline.len, ret, &scan->vms_dir) &&
-	       is_our_state(&scan->state, scan->vms_dir.data);
-}
-
-static int consider(void *cookie, pid_t pid)
-{
-	struct scan *scan = cookie;
-	struct hv_process seen;
-	errno = 0;
-	if (!is_ours_by_uid(scan->proc_dirfd, pid) || !look(scan, pid, &seen))
-		return means_gone(errno) ? 0 : errno;
-	auto_close int pidfd = proc_pidfd(pid);
-	if (pidfd < 0 || !is_ours_by_uid(scan->proc_dirfd, pid) || !look(scan, pid, &seen) ||
-	    !runs_qemu(scan->proc_dirfd, pid) || !shares_our_root(scan, pid) ||
-	    proc_start_ticks(scan->proc_dirfd, pid, &seen.start_ticks) < 0)
-		return means_gone(errno) ? 0 : errno;
-	/* Had it ended while we looked; a zombie has ended too. */
-	if (proc_wait_gone(pidfd, 0) == 0)
-		return 0;
-	seen.pid = pid;
-	seen.pidfd = take_fd(&pidfd);
-	hv_process_vec_push(scan->found, seen);
-	return 0;
-}
-
-static int by_id(const void *a, const void *b)
-{
-	const struct hv_process *x = a, *y = b;
-	int order = strcmp(x->id, y->id);
-	return order ? order : (x->pid > y->pid) - (x->pid < y->pid);
+	(void)argv0;
+	return !strncmp(exe, "qemu-system-", strlen("qemu-system-"));
 }
 
 int qemu_find_in(int proc_dirfd, const char *state_vms_dir, struct hv_process_vec *ret,
 		 struct error *err)
 {
-	struct scan scan = { .proc_dirfd = proc_dirfd,
-			     .state = { .given = state_vms_dir },
-			     .found = ret,
-			     .cmdline = BUF_INIT,
-			     .vms_dir = BUF_INIT };
-	if (stat("/", &scan.root) < 0)
-		return error_sys(err, "cannot look at '/'");
-	struct stat st;
-	auto_free char *real = realpath(state_vms_dir, NULL);
-	if (real && stat(real, &st) == 0) {
-		scan.state.real = real;
-		scan.state.dev = st.st_dev;
-		scan.state.ino = st.st_ino;
-	}
-	int failed = proc_each(proc_dirfd, consider, &scan);
-	buf_clear(&scan.cmdline);
-	buf_clear(&scan.vms_dir);
-	if (failed) {
-		errno = failed > 0 ? failed : errno;
-		return error_sys(err, "cannot look for running VMs in /proc");
-	}
-	if (ret->count)
-		qsort(ret->at, ret->count, sizeof(*ret->at), by_id);
-	return 0;
+	static const struct find_rules rules = { qemu_cmdline_parse, is_qemu };
+	return find_processes(&rules, proc_dirfd, state_vms_dir, ret, err);
 }
