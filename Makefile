@@ -14,7 +14,7 @@ Q          := $(if $(V),,@)
 # "  CC    file.c", unless the commands themselves are shown, or with -s nothing.
 say         = $(if $(V)$(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),,@printf '  %-6s%s\n' $(1) $(2))
 
-DEPS       := yaml-0.1 sqlite3 libssh libcjson libarchive
+DEPS       := yaml-0.1 sqlite3 libssh libcjson libarchive libcurl
 READY      := $(shell command -v $(firstword $(CC)) > /dev/null && $(PKG_CONFIG) --exists $(DEPS) 2> /dev/null && echo yes)
 need_packages = $(if $(READY),,$(error packages are missing: 'make deps' installs them))
 WARN       := -Wall -Wextra -Wshadow -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wvla \
@@ -126,7 +126,11 @@ $(BUILD)/fake/qemu-system-x86_64: tests/fake/qemu.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(BASE_FLAGS) $(WARN) $(CFLAGS) $< -o $@
 
-tests-built: all $(UNIT) $(FUZZ) $(BUILD)/fake/qemu-system-x86_64
+$(BUILD)/fake/firecracker: tests/fake/firecracker.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_FLAGS) $(WARN) $(CFLAGS) $< -lcjson -o $@
+
+tests-built: all $(UNIT) $(FUZZ) $(BUILD)/fake/qemu-system-x86_64 $(BUILD)/fake/firecracker
 unit: tests-built
 	@BUILD=$(BUILD) tests/run.sh unit
 e2e: tests-built

@@ -40,6 +40,7 @@ if [ "$what" != e2e ]; then
 		run "$name corpus" "$fuzz" "tests/fuzz/corpus/${name#fuzz_}"
 	done
 	run "examples against the JSON Schema" python3 scripts/check-examples.py
+	run "Firecracker's API as its stand-in knows it" python3 tests/fake/check_fc_schema.py
 fi
 if [ "$what" != unit ]; then
 	tests/e2e/run.py | tee "$log.e2e" || :

@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-const struct hv_driver *const hv_drivers[] = { &hv_qemu, NULL };
+const struct hv_driver *const hv_drivers[] = { &hv_qemu, &hv_firecracker, NULL };
 
 void hv_processes_clear(struct hv_process_vec *found)
 {

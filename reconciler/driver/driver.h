@@ -27,7 +27,12 @@
 #define VM_FILE_CONSOLE	    "console.sock" /* the console arrives here ... */
 #define VM_FILE_CONSOLE_LOG "console.log"  /* ... and bangerd keeps a bounded tail of it here */
 #define VM_FILE_LOG	    "hypervisor.log"
-#define VM_FILE_INITRD	    "initrd" /* kernel modules + agent + seed, made at every start */
+/* Firecracker's: */
+#define VM_FILE_API	     "fc.sock"
+#define VM_FILE_VSOCK	     "vsock.sock"   /* agent and exec: AGENT_VSOCK_PORT, EXEC_VSOCK_PORT */
+#define VM_FILE_CONSOLE_PIPE "console.pipe" /* a FIFO in place of console.sock */
+#define VM_FILE_KERNEL	     "vmlinux"	    /* unpacked from a bzImage, while it starts */
+#define VM_FILE_INITRD	     "initrd"	    /* kernel modules + agent + seed, made at every start */
 /* The name tells the format. Its content never does: a guest could write a qcow2 header with a
  * backing file of the host's into its raw disk. */
 #define VM_FILE_ROOT_DISK    "root.img"	    /* raw reflink, or ... */
@@ -51,6 +56,7 @@ struct vm_machine {
 	bool root_is_qcow2;
 	const char *mac;     /* 52:54:00:xx:xx:xx */
 	const char *address; /* 127.x.y.z: SSH is forwarded from its port 2222 */
+	const char *tap;     /* of the bridge's network; NULL: none */
 	bool nat;	     /* false: restrict=on */
 	const struct port_list *ports;
 	enum accel accel;
@@ -129,8 +135,9 @@ struct hv_driver {
 	/* Lets a guest that MONITOR_PAUSED told of try again (there is room on the disk now). */
 	int (*resume)(int vm_dirfd, struct error *err);
 
-	/* The loop's own connection: connects (non-blocking), then every chunk read goes to feed,
-	 * which returns one event at a time (call again with len 0 until MONITOR_NOTHING). */
+	/* The loop's own connection (all NULL: this hypervisor tells nothing): connects
+	 * (non-blocking), then every chunk read goes to feed, which returns one event at a time
+	 * (call again with len 0 until MONITOR_NOTHING). */
 	int (*monitor_open)(int vm_dirfd, struct error *err); /* descriptor */
 	struct hv_monitor *(*monitor_new)(void);
 	enum monitor_event (*monitor_feed)(struct hv_monitor *monitor, int fd, const char *data,
@@ -140,7 +147,7 @@ struct hv_driver {
 	void (*monitor_free)(struct hv_monitor *monitor);
 };
 
-extern const struct hv_driver hv_qemu;
+extern const struct hv_driver hv_qemu, hv_firecracker;
 /* Every driver, NULL-terminated. */
 extern const struct hv_driver *const hv_drivers[];
 void hv_argv_free(char **argv);

@@ -39,7 +39,10 @@ struct proc_detach {
 				* none */
 	const char *log_name;  /* below dirfd: stdout and stderr, 0600; NULL: /dev/null */
 	bool log_append;       /* keep what is in the log; else it is truncated */
-	const int *keep_fds;   /* kept open besides 0-2 and the lock; ends with -1; NULL: none */
+	/* Below dirfd: a FIFO for stdout instead, opened in both directions, so that writing
+	 * neither waits for a reader nor fails without one. NULL: none */
+	const char *output_fifo;
+	const int *keep_fds; /* kept open besides 0-2 and the lock; ends with -1; NULL: none */
 };
 /* Starts a process that is nobody's child (own session, parent 1, default signal mask and
  * dispositions). Returns when its exec succeeded. *ret_pidfd: caller's. */

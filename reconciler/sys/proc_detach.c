@@ -39,7 +39,16 @@
 #define LOCK_TRIES    10
 #define LOCK_PAUSE_NS 2000000
 
-enum step { STEP_READY, STEP_FORK, STEP_DIRECTORY, STEP_STDIO, STEP_LOCK, STEP_LOG, STEP_EXEC };
+enum step {
+	STEP_READY,
+	STEP_FORK,
+	STEP_DIRECTORY,
+	STEP_STDIO,
+	STEP_LOCK,
+	STEP_LOG,
+	STEP_OUTPUT,
+	STEP_EXEC
+};
 
 struct message {
 	pid_t pid;
@@ -98,12 +107,12 @@ static int take_lock(const char *name)
 	return fd;
 }
 
-static int stdio_to(const char *path, int flags, int first)
+static int stdio_to(const char *path, int flags, int first, int last)
 {
 	int fd = open(path, flags | O_NOCTTY, 0600); /* after the fork */
 	if (fd < 0)
 		return -1;
-	for (int i = first; i <= 2; i++)
+	for (int i = first; i <= last; i++)
 		if (dup2(fd, i) < 0)
 			return -1;
 	if (fd > 2)
@@ -118,15 +127,17 @@ static _Noreturn void grandchild_main(struct plan *plan)
 	const struct proc_detach *detach = plan->detach;
 	if (fchdir(detach->dirfd) < 0)
 		fail(plan, STEP_DIRECTORY);
-	if (stdio_to("/dev/null", O_RDWR, 0) < 0 || close_others(plan) < 0)
+	if (stdio_to("/dev/null", O_RDWR, 0, 2) < 0 || close_others(plan) < 0)
 		fail(plan, STEP_STDIO);
 	if (detach->lock_name && (plan->lock_fd = take_lock(detach->lock_name)) < 0)
 		fail(plan, STEP_LOCK);
 	if (detach->log_name && stdio_to(detach->log_name,
 					 O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW |
 						 (detach->log_append ? 0 : O_TRUNC),
-					 1) < 0)
+					 1, 2) < 0)
 		fail(plan, STEP_LOG);
+	if (detach->output_fifo && stdio_to(detach->output_fifo, O_RDWR | O_NOFOLLOW, 1, 1) < 0)
+		fail(plan, STEP_OUTPUT);
 	struct message ready = { .pid = getpid(), .step = STEP_READY };
 	char go;
 	if (send(plan->socket, &ready, sizeof(ready), MSG_NOSIGNAL) < 0 ||
@@ -178,6 +189,8 @@ static int message_error(const struct message *message, const struct proc_detach
 		return error_sys(err, "cannot lock '%s'", detach->lock_name);
 	if (message->step == STEP_LOG)
 		return error_sys(err, "cannot open the log '%s'", detach->log_name);
+	if (message->step == STEP_OUTPUT)
+		return error_sys(err, "cannot open '%s'", detach->output_fifo);
 	if (message->step == STEP_DIRECTORY)
 		return error_sys(err, "cannot enter the directory of '%s'", program);
 	return error_sys(err, "cannot run '%s'", program);

@@ -1,0 +1,232 @@
+/* Theory of operation: a start removes what a dead process left, spawns Firecracker holding the
+ * VM's lock, asks it for its version as soon as it listens, and tells it call by call what machine
+ * to be; the last call boots the guest. What a call is refused with is the error's cause. Nothing
+ * is left of a start that failed.
+ *
+ * There is no stream of events and no call to end it. That it ended is seen by its pidfd, why is
+ * not told; it ends when the guest resets its machine, so the agent reboots where it would power
+ * off, and else by a signal. It leaves its sockets behind. */
+#include "driver/fc.h"
+#include "driver/last_words.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "sys/loop.h"
+#include "sys/proc.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define PROBE_TIMEOUT_MS 10000
+#define KILL_WAIT_MS	 5000
+#define CONNECT_PAUSE_MS 5
+#define DEATH_MS	 200 /* its socket may be closed a moment before */
+
+static int fc_probe(struct buf *ret_detail, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT;
+	auto_free char *program = fc_program(err);
+	fc_version version;
+	if (!program)
+		return -1;
+	const char *const argv[] = { program, "--version", NULL };
+	struct proc_run run = { .argv = argv, .timeout_ms = PROBE_TIMEOUT_MS };
+	if (proc_check(&run, &text, err) < 0)
+		return -1;
+	if (!fc_version_parse(text.data, &version))
+		return error_set(err, ERROR_INVALID, "'%s' tells no version of Firecracker",
+				 program);
+	if (fc_version_check(version, err) < 0)
+		return -1;
+	const char *word = text.data + strcspn(text.data, "0123456789");
+	buf_addf(ret_detail, "%s %.*s%s", program, (int)strcspn(word, " \r\n"), word,
+		 fc_can(version, FC_ACPI)
+			 ? ""
+			 : ", which boots only kernels with CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES");
+	return 0;
+}
+
+static int fc_find(const char *state_vms_dir, struct hv_process_vec *ret, struct error *err)
+{
+	auto_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return error_sys(err, "cannot open '/proc'");
+	return fc_find_in(proc, state_vms_dir, ret, err);
+}
+
+/* --- start --- */
+
+static int remove_files(int vm_dirfd, struct error *err)
+{
+	static const char *const names[] = { VM_FILE_API, VM_FILE_VSOCK, VM_FILE_CONSOLE_PIPE,
+					     VM_FILE_KERNEL };
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+		if (fs_unlink(vm_dirfd, names[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static uint64_t left_ms(uint64_t deadline, uint64_t most)
+{
+	uint64_t now = clock_monotonic_ms(), left = deadline > now ? deadline - now : 0;
+	return left < most ? left : most;
+}
+
+/* Asks until it listens. */
+static int first_answer(struct fc_api *api, int pidfd, uint64_t deadline, cJSON **ret,
+			struct error *err)
+{
+	static const struct timespec pause = { .tv_nsec = CONNECT_PAUSE_MS * 1000000L };
+	for (;;) {
+		if (fc_api_get(api, "/version", left_ms(deadline, fc_call_ms()), ret, err) == 0)
+			return 0;
+		if (err->code != ERROR_UNAVAILABLE || proc_wait_gone(pidfd, 0) == 0)
+			return -1;
+		if (!left_ms(deadline, UINT64_MAX))
+			return error_set(err, ERROR_TIMEOUT, "GET /version: nobody listens");
+		nanosleep(&pause, NULL);
+	}
+}
+
+static int ask_version(struct fc_api *api, int pidfd, uint64_t deadline, fc_version *ret,
+		       struct error *err)
+{
+	auto_json cJSON *answer = NULL;
+	if (first_answer(api, pidfd, deadline, &answer, err) < 0)
+		return -1;
+	const char *text = json_str(answer, "firecracker_version", "");
+	if (!fc_version_parse(text, ret))
+		return error_set(err, ERROR_SYSTEM, "GET /version: '%.40s' is no version", text);
+	return fc_version_check(*ret, err);
+}
+
+static int configure(struct fc_api *api, const struct vm_machine *machine, int pidfd,
+		     uint64_t deadline, struct error *err)
+{
+	fc_version version;
+	const char *kernel;
+	struct fc_call_vec calls = { 0 };
+	if (ask_version(api, pidfd, deadline, &version, err) < 0 ||
+	    fc_kernel_prepare(machine->dirfd, machine->kernel, version, &kernel, err) < 0 ||
+	    fc_config(machine, kernel, version, &calls, err) < 0)
+		return -1;
+	int failed = 0;
+	for (size_t i = 0; i < calls.count && failed == 0; i++)
+		failed = fc_api_call(api, &calls.at[i], left_ms(deadline, fc_call_ms()), NULL, err);
+	fc_calls_clear(&calls);
+	return failed;
+}
+
+/* A connection that breaks is the process's end, most likely: then its own words say more. */
+static int explain(int vm_dirfd, int pidfd, struct error *err)
+{
+	bool broken = err->sys == ECONNRESET || err->sys == ECONNREFUSED;
+	if (!broken || proc_wait_gone(pidfd, DEATH_MS) < 0)
+		return -1;
+	auto_buf struct buf words = BUF_INIT;
+	auto_free char *call = xstrndup(err->text, strcspn(err->text, ":"));
+	last_words(vm_dirfd, &words);
+	last_words_error(FC_PROGRAM, &words, err);
+	return error_wrap(err, "%s", call);
+}
+
+static int bring_up(const struct vm_machine *machine, int pidfd, uint64_t timeout_ms,
+		    struct error *err)
+{
+	uint64_t deadline = clock_monotonic_ms() + timeout_ms;
+	auto_ptr(fc_api) api = fc_api_new(machine->dirfd, err);
+	if (!api)
+		return -1;
+	if (configure(api, machine, pidfd, deadline, err) < 0)
+		return explain(machine->dirfd, pidfd, err);
+	/* Read into the guest's memory by now. */
+	return fs_unlink(machine->dirfd, VM_FILE_KERNEL, err);
+}
+
+static int spawn(const struct vm_machine *machine, pid_t *ret_pid, int *ret_pidfd,
+		 struct error *err)
+{
+	if (mkfifoat(machine->dirfd, VM_FILE_CONSOLE_PIPE, 0600) < 0)
+		return error_sys(err, "cannot make '" VM_FILE_CONSOLE_PIPE "'");
+	char **argv = fc_argv(machine);
+	struct proc_detach detach = { .argv = (const char *const *)argv,
+				      .dirfd = machine->dirfd,
+				      .lock_name = VM_FILE_LOCK,
+				      .log_name = VM_FILE_LOG,
+				      .output_fifo = VM_FILE_CONSOLE_PIPE };
+	int started = proc_detach(&detach, ret_pid, ret_pidfd, err);
+	hv_argv_free(argv);
+	return started;
+}
+
+static int start(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *ret_pid,
+		 int *ret_pidfd, struct error *err)
+{
+	struct error ignored;
+	pid_t pid;
+	auto_close int pidfd = -1;
+	if (remove_files(machine->dirfd, err) < 0)
+		return -1;
+	if (spawn(machine, &pid, &pidfd, err) < 0) {
+		/* Of somebody else by now, who was quicker. */
+		if (err->code != ERROR_BUSY)
+			remove_files(machine->dirfd, &ignored);
+		return -1;
+	}
+	if (bring_up(machine, pidfd, timeout_ms, err) < 0) {
+		proc_signal(pidfd, SIGKILL);
+		if (proc_wait_gone(pidfd, KILL_WAIT_MS) == 0)
+			remove_files(machine->dirfd, &ignored);
+		return -1;
+	}
+	*ret_pid = pid;
+	*ret_pidfd = take_fd(&pidfd);
+	return 0;
+}
+
+static int fc_start(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *ret_pid,
+		    int *ret_pidfd, struct error *err)
+{
+	if (lock_is_held(machine->dirfd, VM_FILE_LOCK))
+		return error_set(err, ERROR_BUSY, "a hypervisor of '%s' runs already",
+				 machine->name);
+	if (start(machine, timeout_ms, ret_pid, ret_pidfd, err) < 0)
+		return error_wrap(err, FC_PROGRAM " of '%s'", machine->name);
+	return 0;
+}
+
+/* --- a running one --- */
+
+/* The bridge's rules forward its ports. */
+static int fc_set_ports(int vm_dirfd, const struct port_list *from, const struct port_list *to,
+			struct error *err)
+{
+	(void)vm_dirfd, (void)from, (void)to, (void)err;
+	return 0;
+}
+
+/* What its disks were told has reached the host's kernel, so a signal loses nothing more. */
+static int fc_quit(int vm_dirfd, uint64_t timeout_ms, struct error *err)
+{
+	(void)timeout_ms;
+	if (!lock_is_held(vm_dirfd, VM_FILE_LOCK))
+		return 0;
+	return error_set(err, ERROR_CONFLICT, "Firecracker ends by a signal only");
+}
+
+const struct hv_driver hv_firecracker = {
+	.name = "firecracker",
+	.can = { .live_ports = true, .live_disk_grow = true, .live_memory = true },
+	.memory_block = FC_MEMORY_BLOCK,
+	.probe = fc_probe,
+	.find = fc_find,
+	.argv = fc_argv,
+	.start = fc_start,
+	.set_ports = fc_set_ports,
+	.set_memory = fc_set_memory,
+	.grow_disk = fc_grow_disk,
+	.quit = fc_quit,
+	.resume = fc_resume,
+};
