@@ -73,6 +73,7 @@ char *schema_emit_man_fields(void)
 	auto_buf struct buf out = BUF_INIT;
 	buf_add(&out, ".SH FIELDS\n");
 	for (size_t i = 0; i < FIELD_COUNT; i++)
-		add_field(&out, &vm_fields[i]);
+		if (vm_fields[i].scope != FIELD_OF_REPLICA)
+			add_field(&out, &vm_fields[i]);
 	return buf_take(&out);
 }

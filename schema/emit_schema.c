@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-#define PATTERN_VM_NAME "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-
 static void add_default(cJSON *schema, const struct field *field)
 {
 	struct vm_spec fallback;
@@ -43,6 +41,8 @@ static cJSON *fields_schema(void)
 	cJSON *members = cJSON_AddObjectToObject(vm, "properties");
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		const struct field *field = &vm_fields[i];
+		if (field->scope == FIELD_OF_REPLICA)
+			continue;
 		cJSON *schema = cJSON_AddObjectToObject(members, field->key);
 		add_description(schema, field);
 		field->kind->to_schema(field, schema);

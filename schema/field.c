@@ -21,6 +21,7 @@
 #define KEYS(k)	     ROW(k, struct string_list, kind_keys)
 #define FILES(k)     ROW(k, struct file_list, kind_files)
 #define WORKSPACE(k) ROW(k, struct workspace_spec, kind_workspace)
+#define NAMES(k)     ROW(k, struct string_list, kind_vm_names)
 /* The key has no unit, the member has: ttl is ttl_ms. */
 #define DURATION_MS(k)                                                                             \
 	.key = #k, .offset = offsetof(struct vm_spec, k##_ms) + SAME_TYPE(k##_ms, uint64_t),       \
@@ -255,6 +256,22 @@ const struct field vm_fields[FIELD_COUNT] = {
 		 "from, where it begins; include_untracked; auto_prepare, to let exec bring it up to "
 		 "date. Work that is only in the guest is never overwritten. The members that a VM "
 		 "does not give are those of defaults." },
+	{ NAMES(depends_on), .change = CLASS_LIVE, .example = "[db, cache]",
+	  .doc = "VMs of the same stack that have to be ready before this one is started, and that "
+		 "are stopped after it when both are. The name of a set means all its replicas. "
+		 "Restarting one of them does not restart this one." },
+	{ U32(replicas), .min = 0, .max = 1000, .scope = FIELD_OF_FILE, .example = "3",
+	  .dflt = "absent: one VM, its name without a number",
+	  .classes =
+		  "raising: new VMs; lowering: guarded deletion; adding it to a VM that exists, or "
+		  "taking it away: data-loss",
+	  .doc = "Makes a set of so many VMs: worker-1 to worker-3 of an entry 'worker'." },
+	{ U32(max_unavailable), .min = 1, .max = 1000, .fallback = 1, .change = CLASS_LIVE,
+	  .scope = FIELD_OF_SET, .example = "2",
+	  .doc = "How many of a set's replicas a change may interrupt at a time: each has to be "
+		 "ready again before the next one goes. At most replicas." },
+	{ NAME(set), .fallback_text = "", .change = CLASS_LIVE, .scope = FIELD_OF_REPLICA,
+	  .dflt = "none", .example = "worker", .doc = "The set of replicas the VM belongs to." },
 	{ DURATION_MS(ttl), .min = 1000, .max = UINT64_C(3650) * 86400000, .zero_is_none = true,
 	  .change = CLASS_LIVE, .dflt = "none", .example = "2h",
 	  .doc = "From its creation on, how long the VM lives; then it is deleted and stays so; 0s "
@@ -262,8 +279,6 @@ const struct field vm_fields[FIELD_COUNT] = {
 	{ BOOL(protect), .change = CLASS_LIVE, .example = "true",
 	  .doc = "Refuse to delete the VM, whoever asks." },
 };
-
-const char *const vm_fields_later[] = { "depends_on", "replicas", "max_unavailable", NULL };
 
 /* What people coming from elsewhere write. */
 static const struct {
@@ -273,6 +288,7 @@ static const struct {
 	{ "ram", "memory" },	      { "disk", "system_disk" },    { "root_disk", "system_disk" },
 	{ "data_disk", "work_disk" }, { "cmdline", "kernel_args" }, { "keys", "ssh_keys" },
 	{ "volumes", "files" },	      { "healthcheck", "ready" },   { "publish", "ports" },
+	{ "scale", "replicas" },      { "after", "depends_on" },
 };
 
 const struct field *field_find(const char *key)
@@ -297,6 +313,8 @@ const char *field_suggest(const char *key)
 			return synonyms[i].meant;
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		unsigned distance = text_distance(key, vm_fields[i].key);
+		if (vm_fields[i].scope == FIELD_OF_REPLICA)
+			continue;
 		if (distance < least && text_is_near(key, vm_fields[i].key)) {
 			least = distance;
 			best = vm_fields[i].key;

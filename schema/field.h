@@ -15,6 +15,15 @@ struct field;
 struct kind;
 struct reader;
 
+/* Whose word a field is: a file may make a set of VMs out of one entry, and the store must still
+ * know it by each of them. */
+enum field_scope {
+	FIELD_OF_VM,	  /* written, stored, shown */
+	FIELD_OF_SET,	  /* written beside `replicas`, kept with each replica, not in its YAML */
+	FIELD_OF_FILE,	  /* written only: what it says is in the VMs that were made of it */
+	FIELD_OF_REPLICA, /* never written: made when a set is */
+};
+
 struct field {
 	const char *key;
 	const struct kind *kind;
@@ -39,14 +48,12 @@ struct field {
 	const char *classes; /* the change class in words, where decide() decides */
 
 	enum change_class change;
+	enum field_scope scope;
 	bool zero_is_none; /* 0 passes, whatever min says */
 };
 
-#define FIELD_COUNT 21
+#define FIELD_COUNT 25
 extern const struct field vm_fields[FIELD_COUNT];
-
-/* Keys that mean something in spec.md but not in this version, ended by NULL. */
-extern const char *const vm_fields_later[];
 
 const struct field *field_find(const char *key); /* NULL: no such field */
 size_t field_index(const struct field *field);

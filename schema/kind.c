@@ -122,3 +122,38 @@ void *pack_array(struct packer *packer, const void *at, size_t count, size_t siz
 		return NULL;
 	return memcpy(arena_alloc(packer->arena, count * size, 8), at, count * size);
 }
+
+/* --- lists of strings --- */
+
+bool strings_equal(const void *a, const void *b)
+{
+	const struct string_list *x = a, *y = b;
+	if (x->count != y->count)
+		return false;
+	for (size_t i = 0; i < x->count; i++)
+		if (!text_equal(x->at[i], y->at[i]))
+			return false;
+	return true;
+}
+
+struct cJSON *strings_to_json(const struct field *f, const void *value)
+{
+	const struct string_list *list = value;
+	cJSON *array = cJSON_CreateArray();
+	(void)f;
+	for (size_t i = 0; i < list->count; i++)
+		cJSON_AddItemToArray(array, cJSON_CreateString(list->at[i]));
+	return array;
+}
+
+void strings_pack(struct packer *packer, void *value)
+{
+	struct string_list *list = value;
+	const char **to = pack_array(packer, list->at, list->count, sizeof(*to));
+	for (size_t i = 0; i < list->count; i++) {
+		const char *text = pack_text(packer, list->at[i]);
+		if (to)
+			to[i] = text;
+	}
+	list->at = to ? to : list->count ? list->at : NULL;
+}

@@ -29,7 +29,8 @@ struct kind {
 };
 
 extern const struct kind kind_name, kind_text, kind_u32, kind_size, kind_bool, kind_enum,
-	kind_duration, kind_ports, kind_ready, kind_labels, kind_keys, kind_files, kind_workspace;
+	kind_duration, kind_ports, kind_ready, kind_labels, kind_keys, kind_files, kind_workspace,
+	kind_vm_names;
 
 /* --- packing: run twice, to measure and to copy; both take the same steps --- */
 
@@ -59,10 +60,16 @@ const char *want_guest_path(const struct yaml_node *node, const struct path *pat
 #define GUEST_PATH_MAX	   1024
 #define PATTERN_GUEST_PATH "^/.*[^/]$"
 
+/* Members of kinds that are a struct string_list. */
+bool strings_equal(const void *a, const void *b);
+struct cJSON *strings_to_json(const struct field *field, const void *value);
+void strings_pack(struct packer *packer, void *value);
+
 bool parse_port_number(const char *text, size_t len, uint16_t *ret);
 /* Adds what a schema says in one regular expression. */
 void schema_pattern(struct cJSON *schema, const char *pattern, unsigned max_length);
 
+#define PATTERN_VM_NAME	 "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 #define PATTERN_SIZE	 "^(0|[1-9][0-9]*)(Ki|Mi|Gi|Ti|K|M|G|T)?$"
 #define PATTERN_DURATION "^(0|[1-9][0-9]*)(ms|s|m|h|d)$"
 

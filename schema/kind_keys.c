@@ -165,17 +165,6 @@ static bool parse_keys(const struct field *f, const struct yaml_node *node, cons
 	return good;
 }
 
-static bool equal_keys(const void *a, const void *b)
-{
-	const struct string_list *x = a, *y = b;
-	if (x->count != y->count)
-		return false;
-	for (size_t i = 0; i < x->count; i++)
-		if (!text_equal(x->at[i], y->at[i]))
-			return false;
-	return true;
-}
-
 /* "ssh-ed25519 ...kLx3Vw== me@laptop": enough to know it by. */
 static void show_keys(const struct field *f, const void *value, struct buf *to)
 {
@@ -191,28 +180,6 @@ static void show_keys(const struct field *f, const void *value, struct buf *to)
 	buf_add(to, list->count ? "]" : "none");
 }
 
-static struct cJSON *keys_to_json(const struct field *f, const void *value)
-{
-	const struct string_list *list = value;
-	cJSON *array = cJSON_CreateArray();
-	(void)f;
-	for (size_t i = 0; i < list->count; i++)
-		cJSON_AddItemToArray(array, cJSON_CreateString(list->at[i]));
-	return array;
-}
-
-static void pack_keys(struct packer *packer, void *value)
-{
-	struct string_list *list = value;
-	const char **to = pack_array(packer, list->at, list->count, sizeof(*to));
-	for (size_t i = 0; i < list->count; i++) {
-		const char *text = pack_text(packer, list->at[i]);
-		if (to)
-			to[i] = text;
-	}
-	list->at = to ? to : list->count ? list->at : NULL;
-}
-
 static void keys_to_schema(const struct field *f, struct cJSON *schema)
 {
 	(void)f;
@@ -226,10 +193,10 @@ static void keys_to_schema(const struct field *f, struct cJSON *schema)
 
 const struct kind kind_keys = {
 	.parse = parse_keys,
-	.equal = equal_keys,
+	.equal = strings_equal,
 	.show = show_keys,
-	.to_json = keys_to_json,
-	.pack = pack_keys,
+	.to_json = strings_to_json,
+	.pack = strings_pack,
 	.to_schema = keys_to_schema,
 	.type = "list of keys or paths",
 };

@@ -15,12 +15,6 @@ void draft_init(struct draft *draft, const struct reader *reader)
 static void unknown_field(const struct yaml_node *key, const struct path *path,
 			  const struct reader *reader)
 {
-	for (size_t i = 0; vm_fields_later[i]; i++)
-		if (!strcmp(key->text, vm_fields_later[i])) {
-			READER_FAULT(reader, key, path,
-				     "field '%s' is not supported by this version", key->text);
-			return;
-		}
 	const char *meant = field_suggest(key->text);
 	if (meant)
 		READER_FAULT(reader, key, path, "unknown field, did you mean '%s'?", meant);
@@ -35,7 +29,8 @@ void draft_read(struct draft *draft, const struct yaml_node *map, const struct p
 		const struct yaml_node *key = map->pairs[i].key, *value = map->pairs[i].value;
 		const struct path at = { .up = path, .key = key->text };
 		const struct field *field = field_find(key->text);
-		if (!field) {
+		enum field_scope not_here = reader->stored ? FIELD_OF_FILE : FIELD_OF_REPLICA;
+		if (!field || field->scope == not_here) {
 			unknown_field(key, &at, reader);
 			continue;
 		}

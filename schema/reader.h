@@ -64,6 +64,40 @@ void claims_add(struct claim_vec *claims, const struct draft *draft, const char 
 /* A fault for every claim that overlaps one read before it. */
 void claims_check(struct claim_vec *claims, struct fault_sink *faults);
 
+/* --- sets of replicas --- */
+
+#define ONE_VM SIZE_MAX /* not a set */
+
+/* How many VMs the draft makes: ONE_VM, or the replicas it says. Faults where a set of them cannot
+ * be made. of_all: what `defaults` says; what only they say is no fault of a VM that is no set. */
+size_t replicas_settle(struct draft *draft, const struct draft *of_all, const struct path *path,
+		       const struct yaml_node *key, const struct reader *reader);
+/* The draft as its replica of this number, from 1. */
+void replicas_name(struct draft *draft, const char *set, size_t number);
+
+/* --- who depends on whom --- */
+
+/* An entry of a file, a VM or a set, and what it says about others. Strings are borrowed. */
+struct entry {
+	const char *name, *file;
+	int line, column;
+	size_t replicas; /* ONE_VM: it is one */
+	size_t first_ref, refs;
+	size_t order; /* as read */
+};
+DEFINE_VEC(entry_vec, struct entry)
+struct ref {
+	const char *name;
+	int line, column;
+	size_t index; /* in its list, NO_INDEX: unknown */
+};
+DEFINE_VEC(ref_vec, struct ref)
+
+/* Faults for names twice of which one is a set's, for names that are nobody's and for cycles.
+ * Sorts the entries by name. */
+void depends_check(struct entry_vec *entries, const struct ref_vec *refs,
+		   struct fault_sink *faults);
+
 /* A key of ours is at most a slip of the finger away: ", did you mean 'x'?" or "". */
 const char *did_you_mean(char text[64], const char *typed, const char *const *known);
 

@@ -1,8 +1,8 @@
 /* Theory of operation. Each source becomes a tree; `defaults` is read once into a draft, and every
  * VM starts from a copy of it, so that a fault in `defaults` is reported once and costs once. What
  * depends on several fields is settled when a VM's own are read; what depends on several VMs
- * (names, ports, the stack's name) when all sources are. Nothing is returned unless everything is
- * right. */
+ * (names, ports, who depends on whom, the stack's name) when all sources are. Nothing is returned
+ * unless everything is right. */
 #include "schema/kind.h"
 #include "schema/text.h"
 
@@ -20,7 +20,11 @@ struct loader {
 	const struct spec_context *context;
 	struct fault_sink faults;
 	struct loaded_vec vms;
+	size_t wanted; /* VMs, made or not: no more are made than a stack may have */
 	struct claim_vec claims;
+	struct entry_vec entries;
+	struct ref_vec refs;
+	struct arena *names; /* of entries and refs */
 	char *stack;
 	const char *stack_file; /* where it was named first */
 	int stack_line;
@@ -56,6 +60,49 @@ static bool check_name(struct file *file, const struct yaml_node *key, const str
 	return false;
 }
 
+/* What the entry says about others, for when all of them are known. */
+static void note_entry(struct file *file, const struct draft *draft, const struct yaml_node *key,
+		       size_t replicas)
+{
+	struct loader *loader = file->loader;
+	const struct string_list *names = &draft->spec.depends_on;
+	const struct yaml_node *list = draft->origin[field_index(field_find("depends_on"))];
+	struct entry entry = { .name = arena_text(loader->names, key->text, key->count),
+			       .file = file->source->name,
+			       .line = key->line,
+			       .column = key->column,
+			       .replicas = replicas,
+			       .first_ref = loader->refs.count,
+			       .refs = names->count,
+			       .order = loader->entries.count };
+	for (size_t i = 0; i < names->count; i++) {
+		size_t at = 0; /* they were sorted */
+		while (at + 1 < list->count && !text_equal(list->items[at]->text, names->at[i]))
+			at++;
+		ref_vec_push(&loader->refs,
+			     (struct ref){ .name = arena_text(loader->names, names->at[i],
+							      strlen(names->at[i])),
+					   .line = list->items[at]->line,
+					   .column = list->items[at]->column,
+					   .index = at });
+	}
+	entry_vec_push(&loader->entries, entry);
+}
+
+static void add_vm(struct file *file, struct draft *draft, const struct yaml_node *key)
+{
+	struct loader *loader = file->loader;
+	draft->spec.file = file->source->name;
+	draft->spec.line = key->line;
+	draft->spec.column = key->column;
+	claims_add(&loader->claims, draft, NULL, file->source->name);
+	struct vm_spec *spec = draft_finish(draft, &file->reader);
+	loaded_vec_push(&loader->vms, (struct loaded){ spec, loader->vms.count });
+	/* Claims outlive the tree, so they name the VM by the spec. */
+	for (size_t i = loader->claims.count; i-- > 0 && !loader->claims.at[i].vm;)
+		loader->claims.at[i].vm = spec->name;
+}
+
 static void load_vm(struct file *file, const struct yaml_pair *pair, const struct path *vms)
 {
 	struct loader *loader = file->loader;
@@ -69,18 +116,21 @@ static void load_vm(struct file *file, const struct yaml_pair *pair, const struc
 		FILE_FAULT(file, body, &path, "must be a mapping of fields, not %s",
 			   yaml_kind_name(body));
 	draft_settle(&draft, &path, key, &file->reader);
+	size_t replicas = replicas_settle(&draft, &file->defaults, &path, key, &file->reader);
 	if (!named)
 		return;
-	str_copy(draft.spec.name, sizeof(draft.spec.name), key->text);
-	draft.spec.file = file->source->name;
-	draft.spec.line = key->line;
-	draft.spec.column = key->column;
-	claims_add(&loader->claims, &draft, NULL, file->source->name);
-	struct vm_spec *spec = draft_finish(&draft, &file->reader);
-	loaded_vec_push(&loader->vms, (struct loaded){ spec, loader->vms.count });
-	/* Claims outlive the tree, so they name the VM by the spec. */
-	for (size_t i = loader->claims.count; i-- > 0 && !loader->claims.at[i].vm;)
-		loader->claims.at[i].vm = spec->name;
+	note_entry(file, &draft, key, replicas);
+	loader->wanted += replicas == ONE_VM ? 1 : replicas;
+	loader->says_none |= replicas == 0;
+	if (replicas == ONE_VM) {
+		str_copy(draft.spec.name, sizeof(draft.spec.name), key->text);
+		add_vm(file, &draft, key);
+		return;
+	}
+	for (size_t i = 1; i <= replicas && loader->wanted <= SPEC_VMS_MAX; i++) {
+		replicas_name(&draft, key->text, i);
+		add_vm(file, &draft, key);
+	}
 }
 
 /* --- one file --- */
@@ -224,6 +274,26 @@ static int by_name(const void *a, const void *b)
 	return order ? order : x->order < y->order ? -1 : 1;
 }
 
+/* Two of one name; that both are of one set is said of their entries. */
+static void same_name(const struct vm_spec *a, const struct vm_spec *b, struct fault_sink *faults)
+{
+	const struct path vms = { .key = "vms" };
+	const struct path path = { .up = &vms, .key = *b->set ? b->set : b->name };
+	if (*a->set && text_equal(a->set, b->set))
+		return;
+	faults->file = b->file;
+	if (*b->set)
+		fault_add(faults, b->line, b->column, &path, "its replica '%s' is also in %s:%d:%d",
+			  b->name, a->file, a->line, a->column);
+	else if (*a->set)
+		fault_add(faults, b->line, b->column, &path,
+			  "this VM is also a replica of '%s' in %s:%d:%d", a->set, a->file, a->line,
+			  a->column);
+	else
+		fault_add(faults, b->line, b->column, &path, "this VM is also in %s:%d:%d", a->file,
+			  a->line, a->column);
+}
+
 static void check_set(struct loader *loader)
 {
 	const struct path vms = { .key = "vms" };
@@ -231,21 +301,45 @@ static void check_set(struct loader *loader)
 	size_t first = faults->to->count;
 	for (size_t i = 1; i < loader->vms.count; i++) {
 		const struct vm_spec *a = loader->vms.at[i - 1].spec, *b = loader->vms.at[i].spec;
-		const struct path path = { .up = &vms, .key = b->name };
-		if (!text_equal(a->name, b->name))
-			continue;
-		faults->file = b->file;
-		fault_add(faults, b->line, b->column, &path, "this VM is also in %s:%d:%d", a->file,
-			  a->line, a->column);
+		if (text_equal(a->name, b->name))
+			same_name(a, b, faults);
 	}
-	if (loader->vms.count > SPEC_VMS_MAX) {
+	if (loader->wanted > SPEC_VMS_MAX) {
 		const struct vm_spec *last = loader->vms.at[loader->vms.count - 1].spec;
 		faults->file = last->file;
-		fault_add(faults, 0, 0, &vms, "%zu VMs, a stack may have %d", loader->vms.count,
+		fault_add(faults, 0, 0, &vms, "%zu VMs, a stack may have %d", loader->wanted,
 			  SPEC_VMS_MAX);
 	}
 	claims_check(&loader->claims, faults);
+	if (!loader->context->part)
+		depends_check(&loader->entries, &loader->refs, faults);
 	faults_sort(faults, first);
+}
+
+/* A set of nobody is nobody to wait for. Of a part the names stay: they may be another part's. */
+static void forget_dependence(struct vm_spec *spec, const struct string_list *empty)
+{
+	struct string_list *names = &spec->depends_on;
+	size_t kept = 0;
+	for (size_t i = 0; i < names->count; i++) {
+		size_t k = 0;
+		while (k < empty->count && !text_equal(empty->at[k], names->at[i]))
+			k++;
+		if (k == empty->count)
+			names->at[kept++] = names->at[i];
+	}
+	names->count = kept;
+}
+
+static struct string_list take_empty_sets(struct loader *loader)
+{
+	struct string_list empty = { .at = xcalloc(loader->entries.count + 1, sizeof(char *)) };
+	for (size_t i = 0; i < loader->entries.count; i++)
+		if (!loader->entries.at[i].replicas)
+			empty.at[empty.count++] = xstrdup(loader->entries.at[i].name);
+	for (size_t i = 0; empty.count && !loader->context->part && i < loader->vms.count; i++)
+		forget_dependence(loader->vms.at[i].spec, &empty);
+	return empty;
 }
 
 static void loader_clear(struct loader *loader)
@@ -253,6 +347,8 @@ static void loader_clear(struct loader *loader)
 	for (size_t i = 0; i < loader->vms.count; i++)
 		vm_spec_free(loader->vms.at[i].spec);
 	loaded_vec_clear(&loader->vms);
+	entry_vec_clear(&loader->entries);
+	ref_vec_clear(&loader->refs);
 	claim_vec_clear(&loader->claims);
 	free(loader->stack);
 }
@@ -261,8 +357,10 @@ int spec_load(const struct spec_source *sources, size_t count, const struct spec
 	      struct spec_set *ret, struct fault_vec *faults)
 {
 	static const struct spec_context nothing_known = { 0 };
+	auto_ptr(arena) names = arena_new(4096);
 	struct loader loader = {
 		.context = context ? context : &nothing_known,
+		.names = names,
 		.faults = { .to = faults, .file = "" },
 	};
 	for (size_t i = 0; i < count; i++)
@@ -270,7 +368,6 @@ int spec_load(const struct spec_source *sources, size_t count, const struct spec
 	if (loader.vms.count)
 		qsort(loader.vms.at, loader.vms.count, sizeof(*loader.vms.at), by_name);
 	check_set(&loader);
-	claim_vec_clear(&loader.claims);
 	if (fault_any(&loader.faults)) {
 		faults_close(&loader.faults);
 		loader_clear(&loader);
@@ -280,11 +377,14 @@ int spec_load(const struct spec_source *sources, size_t count, const struct spec
 		.stack = loader.stack,
 		.vms = xcalloc(loader.vms.count, sizeof(struct vm_spec *)),
 		.count = loader.vms.count,
+		.empty_sets = take_empty_sets(&loader),
 		.says_none = loader.says_none,
 	};
 	for (size_t i = 0; i < ret->count; i++)
 		ret->vms[i] = loader.vms.at[i].spec;
-	loaded_vec_clear(&loader.vms);
+	loader.stack = NULL;
+	loader.vms.count = 0;
+	loader_clear(&loader);
 	return 0;
 }
 
@@ -293,6 +393,9 @@ void spec_set_clear(struct spec_set *set)
 	for (size_t i = 0; i < set->count; i++)
 		vm_spec_free(set->vms[i]);
 	free(set->vms);
+	for (size_t i = 0; i < set->empty_sets.count; i++)
+		free((char *)set->empty_sets.at[i]);
+	free(set->empty_sets.at);
 	free(set->stack);
 	*set = (struct spec_set){ 0 };
 }

@@ -17,7 +17,9 @@
  * - `defaults`: a VM's field replaces the default's as a whole; labels are merged key by key.
  * - Anchors, aliases and merge keys (`<<`) work; top-level keys that begin with x- are ignored: a
  *   place for anchors. Tags and several documents are refused.
- * - Lists whose order means nothing (ports, ssh_keys, files) are kept sorted. */
+ * - Lists whose order means nothing (ports, ssh_keys, files, depends_on) are kept sorted.
+ * - An entry with `replicas` is made into VMs here: `worker-1` ..., each with its `set`. What is
+ *   returned has no replicas any more. */
 #ifndef SCHEMA_SPEC_LOAD_H
 #define SCHEMA_SPEC_LOAD_H
 
@@ -62,6 +64,9 @@ struct spec_context {
 	void *cookie;
 	/* Absolute; what "~/" stands for. NULL: $HOME, and refused when that is not absolute. */
 	const char *home;
+	/* The sources are a part of a stack: whom their VMs depend on is checked by whoever joins
+	 * the parts, by spec_depends_check(). */
+	bool part;
 	/* Of vm_spec_with() only: relative paths are below it; NULL: refused. */
 	const char *directory;
 };
@@ -70,7 +75,8 @@ struct spec_set {
 	char *stack;	      /* from `stack:`, NULL when no file names one; owned */
 	struct vm_spec **vms; /* owned, sorted by name, no duplicates */
 	size_t count;
-	bool says_none; /* some valid file holds `vms: {}` in so many words */
+	struct string_list empty_sets; /* entries with `replicas: 0`; owned, strings too */
+	bool says_none; /* some valid file holds `vms: {}` or `replicas: 0` in so many words */
 };
 void spec_set_clear(struct spec_set *set);
 const struct vm_spec *spec_set_find(const struct spec_set *set, const char *name);
@@ -83,6 +89,10 @@ int spec_load(const struct spec_source *sources, size_t count, const struct spec
  * (within one spec_load() it is checked already). Adds a fault for each, placed at the later VM in
  * the order of the array; returns how many. */
 size_t spec_ports_check(const struct vm_spec *const *vms, size_t count, struct fault_vec *faults);
+
+/* The same for `depends_on`: names that are nobody's, and cycles. vms sorted by name. */
+size_t spec_depends_check(const struct vm_spec *const *vms, size_t count,
+			  const struct string_list *empty_sets, struct fault_vec *faults);
 
 /* For `set KEY=VALUE` and the flags of `create`: applies text values to a copy of base (NULL: the
  * defaults), by the same table, bounds and messages. NULL with err on the first bad one.

@@ -111,7 +111,11 @@ struct vm_spec {
 	struct string_list ssh_keys; /* literal public keys; paths were read when loaded */
 	struct file_list files;
 	struct workspace_spec workspace;
-	uint64_t ttl_ms; /* 0 = none */
+	struct string_list depends_on; /* VMs or sets of them, sorted */
+	uint32_t replicas;	       /* of a file's entry, which is made into so many; else 0 */
+	uint32_t max_unavailable;      /* of its set, while that is changed */
+	const char *set;	       /* whose replica it is; "" = of none */
+	uint64_t ttl_ms;	       /* 0 = none */
 	bool protect;
 };
 
@@ -178,7 +182,8 @@ struct cJSON *vm_spec_to_json_full(const struct vm_spec *spec); /* every key, fo
 struct vm_spec *vm_spec_from_json(const struct cJSON *json, struct error *err);
 /* A workspace alone: members at their default are left out, no workspace is "none". */
 struct cJSON *workspace_spec_to_json(const struct workspace_spec *spec);
-/* VMs as a YAML document with `version`, `stack` (unless NULL) and `vms`; for show -o yaml. */
+/* VMs as a YAML document with `version`, `stack` (unless NULL) and `vms`; for show -o yaml.
+ * Replicas are VMs of their own there. */
 char *vm_specs_to_yaml(const char *stack, const struct vm_spec *const *specs, size_t count);
 
 bool vm_name_valid(const char *name);

@@ -15,6 +15,8 @@ static cJSON *to_json(const struct vm_spec *spec, bool full)
 	json_add_str(object, "name", spec->name);
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		const struct field *field = &vm_fields[i];
+		if (field->scope == FIELD_OF_FILE)
+			continue;
 		/* Their defaults are not the table's: they depend on the host. */
 		bool always = !strcmp(field->key, "image") || !strcmp(field->key, "memory");
 		if (full || always || !field_equal(field, spec, &fallback))

@@ -12,7 +12,7 @@ struct assigner {
 static bool is_list(const struct field *field)
 {
 	return field->kind == &kind_ports || field->kind == &kind_keys ||
-	       field->kind == &kind_files;
+	       field->kind == &kind_files || field->kind == &kind_vm_names;
 }
 
 static struct yaml_node *new_container(struct arena *arena, enum node_kind kind, size_t room)
@@ -135,6 +135,11 @@ static int assign(struct assigner *a, const char *text)
 	const char *key = arena_text(arena, text, (size_t)(equals - text));
 	const struct path path = { .key = key };
 	const struct field *field = field_find(key);
+	if (field && field->scope != FIELD_OF_VM && field->scope != FIELD_OF_REPLICA) {
+		fault_add(a->reader->faults, 0, 0, &path,
+			  "only a file can say so: a set is applied, see banger apply");
+		return -1;
+	}
 	struct yaml_node *value = field ? value_node(field, equals + 1, a->reader)
 					: yaml_new_scalar(arena, "", 0, false);
 	if (!value)

@@ -79,15 +79,59 @@ static void add_value(struct buf *to, const cJSON *value)
 	}
 }
 
-static void add_vm(struct buf *to, const struct vm_spec *spec)
+struct output {
+	struct buf text;
+	const struct vm_spec *const *specs;
+	size_t count;
+};
+
+/* A set has no name of its own in what is written here, its replicas have. */
+static bool add_members(const struct output *out, const char *name, cJSON *to)
+{
+	int before = cJSON_GetArraySize(to);
+	for (size_t i = 0; i < out->count; i++) {
+		const struct vm_spec *spec = out->specs[i];
+		if (text_equal(spec->name, name) || text_equal(spec->set, name))
+			cJSON_AddItemToArray(to, cJSON_CreateString(spec->name));
+	}
+	return cJSON_GetArraySize(to) > before;
+}
+
+/* Only names that are in the output too: another would make it invalid. */
+static void add_depends(struct output *out, const struct vm_spec *spec)
+{
+	auto_json cJSON *here = cJSON_CreateArray();
+	auto_json cJSON *elsewhere = cJSON_CreateArray();
+	for (size_t i = 0; i < spec->depends_on.count; i++)
+		if (!add_members(out, spec->depends_on.at[i], here))
+			cJSON_AddItemToArray(elsewhere, cJSON_CreateString(spec->depends_on.at[i]));
+	if (here->child) {
+		buf_add(&out->text, "    depends_on: ");
+		add_flow(&out->text, here);
+		buf_add_char(&out->text, '\n');
+	}
+	if (elsewhere->child) {
+		buf_add(&out->text, "    # depends_on: ");
+		add_flow(&out->text, elsewhere);
+		buf_add(&out->text, " (not in this file)\n");
+	}
+}
+
+static void add_vm(struct output *out, const struct vm_spec *spec)
 {
 	auto_json cJSON *json = vm_spec_to_json(spec);
+	struct buf *to = &out->text;
 	buf_add(to, "  ");
 	add_string(to, spec->name);
 	buf_add(to, ":\n");
 	for (const cJSON *field = json->child; field; field = field->next) {
-		if (!strcmp(field->string, "name"))
+		const struct field *row = field_find(field->string);
+		if (!row || row->scope != FIELD_OF_VM)
+			continue; /* a replica, alone, is a VM like any other */
+		if (row->kind == &kind_vm_names) {
+			add_depends(out, spec);
 			continue;
+		}
 		buf_addf(to, "    %s:", field->string);
 		add_value(to, field);
 	}
@@ -95,15 +139,15 @@ static void add_vm(struct buf *to, const struct vm_spec *spec)
 
 char *vm_specs_to_yaml(const char *stack, const struct vm_spec *const *specs, size_t count)
 {
-	auto_buf struct buf out = BUF_INIT;
-	buf_add(&out, "version: 1\n");
+	struct output out = { .text = BUF_INIT, .specs = specs, .count = count };
+	buf_add(&out.text, "version: 1\n");
 	if (stack) {
-		buf_add(&out, "stack: ");
-		add_string(&out, stack);
-		buf_add_char(&out, '\n');
+		buf_add(&out.text, "stack: ");
+		add_string(&out.text, stack);
+		buf_add_char(&out.text, '\n');
 	}
-	buf_add(&out, count ? "vms:\n" : "vms: {}\n");
+	buf_add(&out.text, count ? "vms:\n" : "vms: {}\n");
 	for (size_t i = 0; i < count; i++)
 		add_vm(&out, specs[i]);
-	return buf_take(&out);
+	return buf_take(&out.text);
 }

@@ -4,6 +4,7 @@
  * ask.c      questions to its guest
  * links.c    the connections to a running VM: monitor, agent, console
  * converge.c dirty VMs -> plan -> job
+ * order.c    who starts after whom, who stops before whom
  * outcome.c  what came of a job, a boot, a death
  * gather.c   start-up: store, then the host
  * op.c       operations people wait for
@@ -125,6 +126,8 @@ struct vm {
 	struct loop_timer *resume;
 	struct op *op;
 	char waiting[280]; /* why nothing happens, from the plan */
+	/* What shall be done to it is put off: looked at again whenever another VM changed. */
+	enum gate { GATE_OPEN, GATE_WAIT, GATE_BLOCKED } gate;
 };
 
 struct vm *vm_new(struct bangerd *d, struct store_vm *row,
@@ -132,6 +135,8 @@ struct vm *vm_new(struct bangerd *d, struct store_vm *row,
 void vm_free(struct vm *vm);
 struct vm *vm_find(struct bangerd *d, const char *name);
 struct vm *vm_find_id(struct bangerd *d, const char *id);
+/* The index in d->vms of the first whose name is not before this one. */
+size_t vms_from(const struct bangerd *d, const char *name);
 /* A row for a name that has none; not saved yet. */
 struct vm *vm_create(struct bangerd *d, const char *stack, const struct vm_spec *spec,
 		     struct error *err);
@@ -182,6 +187,13 @@ void vm_back_off(struct vm *vm);
 void converge(void *bangerd); /* before-sleep hook */
 void converge_schedule_ttl(struct bangerd *d);
 struct capabilities vm_capabilities(const struct bangerd *d);
+
+/* --- order.c --- */
+/* Whether the action has to wait for other VMs of its stack; says so in vm->waiting. */
+enum gate order_gate(struct vm *vm, enum action_kind kind);
+/* For a VM that no file speaks for: whom it depends on is there and does not wait for it. */
+int order_check(struct bangerd *d, const char *stack, const struct vm_spec *spec,
+		struct error *err);
 
 /* --- outcome.c --- */
 void job_done(struct work *work);
@@ -249,6 +261,8 @@ void watch_resume(struct bangerd *d); /* of the stacks that were watched */
 void watches_drop_lost(struct bangerd *d);
 void watch_resync(struct bangerd *d);
 void watches_free(struct bangerd *d);
+/* The directory says of this set that it has no replicas. */
+bool watch_has_empty_set(const struct bangerd *d, const char *stack, const char *name);
 
 /* --- events.c --- */
 #define EVENT_KINDS(X) /* name, wire, what it says */                                              \
@@ -461,7 +475,7 @@ struct bangerd {
 	struct loop_timer *resync, *ttl, *accept_again;
 	struct lease *leases;
 	struct loop_timer *lease_grace, *ssh_config;
-	bool any_dirty, ops_moved, failed;
+	bool any_dirty, any_gated, ops_moved, failed;
 	struct image_hint *hints; /* stack_context()'s */
 	size_t hint_count;
 };

@@ -225,9 +225,28 @@ static void nothing_to_do(struct vm *vm)
 		vm_op_done(vm, vm->stuck ? &vm->last_error : NULL);
 }
 
+/* Other VMs come first. Whoever waits for one that will not come is told so. */
+static bool is_gated(struct vm *vm, enum action_kind kind)
+{
+	struct error err;
+	vm->gate = order_gate(vm, kind);
+	if (vm->gate == GATE_OPEN)
+		return false;
+	vm->d->any_gated = true;
+	if (vm->gate == GATE_WAIT) {
+		op_stage(vm->d, vm->op, "wait", vm->waiting);
+		return true;
+	}
+	vm->restart_asked = false;
+	error_set(&err, ERROR_SYSTEM, "vm '%s' %s", vm->row.name, vm->waiting);
+	vm_op_done(vm, &err);
+	return true;
+}
+
 static void look_at(struct vm *vm)
 {
 	vm->dirty = false;
+	vm->gate = GATE_OPEN;
 	if (vm->job) {
 		/* A job that no longer leads where we want ends at its next step. */
 		if (vm->row.deleting && vm->job->kind != ACTION_DELETE)
@@ -251,8 +270,30 @@ static void look_at(struct vm *vm)
 	}
 	if (vm->stuck && kind != ACTION_DELETE)
 		return;
-	if (!waits_for_pull(vm, kind))
+	if (!waits_for_pull(vm, kind) && !is_gated(vm, kind))
 		submit(vm, kind, worst);
+}
+
+static void look_at_all(struct bangerd *d, bool (*is_due)(const struct vm *vm))
+{
+	for (size_t i = 0; i < d->vm_count; i++) {
+		struct vm *vm = d->vms[i];
+		if (!is_due(vm))
+			continue;
+		look_at(vm);
+		if (i < d->vm_count && d->vms[i] != vm)
+			i--; /* it was forgotten */
+	}
+}
+
+static bool is_dirty(const struct vm *vm)
+{
+	return vm->dirty;
+}
+
+static bool is_waiting(const struct vm *vm)
+{
+	return vm->gate != GATE_OPEN;
 }
 
 void converge(void *bangerd)
@@ -261,14 +302,12 @@ void converge(void *bangerd)
 	if (!d->any_dirty)
 		return;
 	d->any_dirty = false;
-	for (size_t i = 0; i < d->vm_count; i++) {
-		struct vm *vm = d->vms[i];
-		if (!vm->dirty)
-			continue;
-		look_at(vm);
-		if (i < d->vm_count && d->vms[i] != vm)
-			i--; /* it was forgotten */
-	}
+	look_at_all(d, is_dirty);
+	/* Those that wait for others are judged by what the others do now. */
+	if (!d->any_gated)
+		return;
+	d->any_gated = false;
+	look_at_all(d, is_waiting);
 }
 
 /* --- ttl --- */

@@ -31,6 +31,7 @@ static void not_ready_in_time(void *data)
 	log_warn(vm->row.name, "%s", vm->last_error.text);
 	vm_event(vm, EVENT_NOT_READY, "%s", vm->last_error.text);
 	vm_op_done(vm, &vm->last_error);
+	vm_mark(vm); /* for those that wait for it */
 }
 
 static void ready_timer_start(struct vm *vm)

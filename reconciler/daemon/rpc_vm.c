@@ -118,7 +118,7 @@ HANDLER(rpc_vm_create)
 		set[count++] = "state=stopped";
 	struct spec_context context = stack_context(d);
 	auto_ptr(vm_spec) spec = vm_spec_with(NULL, name, set, count, &context, err);
-	if (!spec)
+	if (!spec || order_check(d, "", spec, err) < 0)
 		return -1;
 	if (ephemeral && spec->protect)
 		return error_set(err, ERROR_INVALID,
@@ -171,7 +171,7 @@ HANDLER(rpc_vm_set)
 	auto_free const char **set = assignments_of(request->params, &count);
 	struct spec_context context = stack_context(d);
 	auto_ptr(vm_spec) spec = vm_spec_with(vm->want, vm->row.name, set, count, &context, err);
-	if (!spec)
+	if (!spec || order_check(d, "", spec, err) < 0)
 		return -1;
 	struct apply_options options = { .allow_data_loss = json_bool(request->params,
 								      "allow_data_loss", false) };

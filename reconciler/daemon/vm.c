@@ -60,6 +60,12 @@ struct vm *vm_find(struct bangerd *d, const char *name)
 	return found ? d->vms[at] : NULL;
 }
 
+size_t vms_from(const struct bangerd *d, const char *name)
+{
+	bool ignored;
+	return vm_position(d, name, &ignored);
+}
+
 struct vm *vm_find_id(struct bangerd *d, const char *id)
 {
 	for (size_t i = 0; i < d->vm_count; i++)
@@ -213,6 +219,7 @@ void vm_forget(struct vm *vm)
 	size_t at = vm_position(d, vm->row.name, &found);
 	if (found)
 		memmove(&d->vms[at], &d->vms[at + 1], (--d->vm_count - at) * sizeof(*d->vms));
+	d->any_dirty |= d->any_gated; /* somebody may have waited for it */
 	vm_free(vm);
 }
 

@@ -29,10 +29,33 @@ struct watch {
 	char *reason;  /* why nothing is deleted; NULL: nothing is held back */
 	char *said;    /* the last reason that was logged */
 	cJSON *faults; /* array */
+	struct string_list empty_sets; /* owned, strings too */
 };
+
+static void keep_empty_sets(struct watch *watch, const struct string_list *sets)
+{
+	for (size_t i = 0; i < watch->empty_sets.count; i++)
+		free((char *)watch->empty_sets.at[i]);
+	free(watch->empty_sets.at);
+	watch->empty_sets = (struct string_list){ .count = sets->count };
+	if (sets->count)
+		watch->empty_sets.at = xcalloc(sets->count, sizeof(char *));
+	for (size_t i = 0; i < sets->count; i++)
+		watch->empty_sets.at[i] = xstrdup(sets->at[i]);
+}
+
+bool watch_has_empty_set(const struct bangerd *d, const char *stack, const char *name)
+{
+	for (const struct watch *watch = d->watches; watch; watch = watch->next)
+		for (size_t i = 0; i < watch->empty_sets.count; i++)
+			if (!strcmp(watch->stack, stack) && !strcmp(watch->empty_sets.at[i], name))
+				return true;
+	return false;
+}
 
 static void watch_free(struct watch *watch)
 {
+	keep_empty_sets(watch, &(struct string_list){ 0 });
 	loop_unwatch(watch->events);
 	loop_timer_free(watch->quiet);
 	loop_timer_free(watch->written);
@@ -162,13 +185,23 @@ static void act(struct watch *watch, const struct source_result *result, bool de
 	stack_plan_clear(&plan);
 }
 
-/* Each file is valid for itself; ports are all files' together. */
-static void check_ports(struct source_result *result)
+static void contradicts(struct source_result *result, const char *why)
 {
-	if (!spec_ports_check(result->vms, result->count, &result->faults) || !result->complete)
+	if (!result->complete)
 		return;
 	result->complete = false;
-	result->incomplete_reason = xstrdup("two files want one port of the host");
+	result->incomplete_reason = xstrdup(why);
+}
+
+/* Each file is valid for itself; ports and who depends on whom are all files' together. While some
+ * file is missing or broken, so may be a VM that others depend on: that is not said then. */
+static void check_together(struct source_result *result)
+{
+	if (spec_ports_check(result->vms, result->count, &result->faults))
+		contradicts(result, "two files want one port of the host");
+	if (result->complete &&
+	    spec_depends_check(result->vms, result->count, &result->empty_sets, &result->faults))
+		contradicts(result, "depends_on is not valid");
 }
 
 /* The VMs stay with the stack that the directory was watched as: another name would take all of
@@ -201,7 +234,8 @@ static void look(struct watch *watch, enum look how)
 		source_dir_scan(watch->dir, &result);
 	if (result.closing)
 		loop_timer_set(watch->written, WRITTEN_MS);
-	check_ports(&result);
+	check_together(&result);
+	keep_empty_sets(watch, &result.empty_sets);
 	check_name(watch, &result);
 	watch->complete = result.complete;
 	if (result.unwatched && !watch->unwatched_said)

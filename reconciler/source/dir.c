@@ -41,6 +41,7 @@ struct source_dir {
 void source_result_clear(struct source_result *result)
 {
 	free(result->vms);
+	free(result->empty_sets.at);
 	free(result->stack);
 	free(result->incomplete_reason);
 	free(result->unwatched);
@@ -63,6 +64,7 @@ struct source_dir *source_dir_new(const char *path, const struct spec_context *c
 		return NULL;
 	struct source_dir *dir = xmalloc(sizeof(*dir));
 	*dir = (struct source_dir){ .path = take_ptr(&clean), .context = *context, .watch = watch };
+	dir->context.part = true;
 	return dir;
 }
 
@@ -333,6 +335,7 @@ static void make_result(struct source_dir *dir, struct source_result *ret)
 		stack = strrchr(dir->path, '/') + 1;
 	ret->stack = xstrdup(stack);
 	ret->vms = merge_union(&view, &ret->count);
+	ret->empty_sets = merge_empty_sets(&view);
 	ret->unwatched = xstrdup(watch_problem(dir->watch));
 	if (!dir->revision || !says_the_same(dir, ret))
 		dir->revision++;

@@ -25,6 +25,7 @@ struct source_result {
 	 * source_dir until its next scan or free. */
 	const struct vm_spec **vms;
 	size_t count;
+	struct string_list empty_sets; /* `replicas: 0`; array owned, names borrowed likewise */
 	/* `stack:` or the directory's name; owned. While incomplete: the last complete scan's. */
 	char *stack;
 	bool complete;		 /* everything was read and valid: absence of a VM means "gone" */

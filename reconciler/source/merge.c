@@ -191,3 +191,16 @@ const char *merge_stack(const struct file_list_view *files)
 	const struct source_file *namer = stack_namer(files);
 	return namer ? source_file_candidate(namer)->stack : NULL;
 }
+
+struct string_list merge_empty_sets(const struct file_list_view *files)
+{
+	struct string_list all = { 0 };
+	for (size_t i = 0; i < files->count; i++) {
+		const struct spec_set *set = source_file_candidate(files->at[i]);
+		for (size_t k = 0; set && k < set->empty_sets.count; k++) {
+			all.at = xreallocarray(all.at, all.count + 1, sizeof(*all.at));
+			all.at[all.count++] = set->empty_sets.at[k];
+		}
+	}
+	return all;
+}

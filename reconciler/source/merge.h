@@ -17,6 +17,9 @@ bool merge_reject(const struct file_list_view *files, struct fault_vec *faults);
  * is taken from the one that has been there all along. */
 const struct vm_spec **merge_union(const struct file_list_view *files, size_t *ret_count);
 
+/* Sets without replicas of all candidates; array owned by the caller. */
+struct string_list merge_empty_sets(const struct file_list_view *files);
+
 /* The `stack:` that the candidates name, or NULL; borrowed. */
 const char *merge_stack(const struct file_list_view *files);
 

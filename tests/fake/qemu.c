@@ -8,7 +8,9 @@
  *   off N        ms that a poweroff takes            die N        ms until it dies by itself
  *   flood 1      the agent talks without end         garbage 1    ... and it is no JSON
  *   agent 0      nothing answers on the agent's port
- *   console N    writes so many numbered lines to the console, 40 KB in 10 ms */
+ *   console N    writes so many numbered lines to the console, 40 KB in 10 ms
+ *
+ * A VM's kernel_args may say the same for itself alone, as fake.ready=100. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +63,16 @@ static void read_conf(void)
 				*keys[i].value = value;
 	if (file)
 		fclose(file);
+}
+
+static void read_kernel_args(const char *append)
+{
+	for (const char *at = append; (at = strstr(at, "fake.")); at++)
+		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+			size_t len = strlen(keys[i].key);
+			if (!strncmp(at + 5, keys[i].key, len) && at[5 + len] == '=')
+				*keys[i].value = strtol(at + 6 + len, NULL, 10);
+		}
 }
 
 /* "user,id=net0,...,hostfwd=tcp:127.0.0.1:8080-:80,...": taken as QEMU would take them. */
@@ -261,6 +273,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	read_conf();
+	for (int i = 1; i + 1 < argc; i++)
+		if (!strcmp(argv[i], "-append"))
+			read_kernel_args(argv[i + 1]);
 	if (conf_exit >= 0) {
 		fprintf(stderr, "the stand-in was told to fail\n");
 		return (int)conf_exit;

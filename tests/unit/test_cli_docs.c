@@ -54,15 +54,15 @@ static void help_is_what_it_was(void **state)
 static void every_simple_field_has_a_flag(void **state)
 {
 	(void)state;
-	static const char *const others[] = { "state",	  "ports", "labels",
-					      "ssh_keys", "files", "workspace" };
+	static const char *const others[] = { "state", "ports",	    "labels",	 "ssh_keys",
+					      "files", "workspace", "depends_on" };
 	const char *words[] = { "create", "set" };
 	for (size_t c = 0; c < ARRAY_COUNT(words); c++) {
 		size_t used;
 		const struct command *command = command_find(&words[c], 1, &used);
 		for (size_t i = 0; i < FIELD_COUNT; i++) {
 			auto_free char *name = xstrdup(vm_fields[i].key);
-			bool other = false;
+			bool other = vm_fields[i].scope != FIELD_OF_VM;
 			for (size_t j = 0; j < ARRAY_COUNT(others); j++)
 				other |= !strcmp(others[j], name);
 			for (char *at = name; *at; at++)
