@@ -49,6 +49,13 @@ static void learn_user(struct bangerd *d)
 		snprintf(d->user, sizeof(d->user), "uid %d", (int)getuid());
 }
 
+/* For slow machines: the lab's guests are nested and emulated. */
+static unsigned timeout_from(const char *variable, unsigned otherwise_ms)
+{
+	const char *text = secure_getenv(variable);
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise_ms;
+}
+
 static int prepare_host(struct bangerd *d, struct error *err)
 {
 	learn_user(d);
@@ -58,7 +65,6 @@ static int prepare_host(struct bangerd *d, struct error *err)
 	if (fs_mkdirs(d->vms_dir, 0700, err) < 0 ||
 	    keys_client(d->paths.state, &d->client_key, err) < 0)
 		return -1;
-	const char *stop_timeout = secure_getenv("BANGER_STOP_TIMEOUT_MS");
 	d->host = (struct host){
 		.state = d->paths.state,
 		.cache = d->paths.cache,
@@ -68,7 +74,8 @@ static int prepare_host(struct bangerd *d, struct error *err)
 		.identity = d->identity,
 		.images = { d->paths.state, d->paths.cache, d->paths.share },
 		.hv = hv_drivers[0],
-		.stop_timeout_ms = stop_timeout ? (unsigned)strtoul(stop_timeout, NULL, 10) : 45000,
+		.start_timeout_ms = timeout_from("BANGER_START_TIMEOUT_MS", 15000),
+		.stop_timeout_ms = timeout_from("BANGER_STOP_TIMEOUT_MS", 45000),
 	};
 	d->runtime_fd = open(d->paths.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->runtime_fd < 0)

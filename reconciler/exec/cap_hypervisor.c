@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <signal.h>
 
-#define START_TIMEOUT_MS 15000
 #define AGENT_TIMEOUT_MS 4000
 #define SSH_TIMEOUT_MS	 8000
 #define KILL_TIMEOUT_MS	 10000
@@ -27,8 +26,8 @@ static int start_hypervisor(struct job *job, struct error *err)
 	machine->memory = job->want->memory;
 	machine->memory_max = vm_spec_memory_max(job->want);
 	machine->accel = job->accel;
-	if (job->host->hv->start(machine, START_TIMEOUT_MS, &job->started_pid, &job->started_pidfd,
-				 err) < 0)
+	if (job->host->hv->start(machine, job->host->start_timeout_ms, &job->started_pid,
+				 &job->started_pidfd, err) < 0)
 		return -1;
 	auto_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0 || proc_start_ticks(proc, job->started_pid, &job->started_ticks) < 0)

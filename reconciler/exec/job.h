@@ -23,7 +23,8 @@ struct host {
 	const char *identity;	/* path of its private half */
 	struct image_store images;
 	const struct hv_driver *hv;
-	unsigned stop_timeout_ms; /* how long a guest may take to power off */
+	unsigned start_timeout_ms; /* how long a hypervisor may take to answer */
+	unsigned stop_timeout_ms;  /* how long a guest may take to power off */
 };
 
 struct job {

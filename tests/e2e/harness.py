@@ -136,7 +136,8 @@ class Home:
         self.work = os.path.join(self.dir, "work")
         os.makedirs(self.work)
         os.makedirs(self.state, mode=0o700)
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "BANGER_", "GIT_"))}
+        self.env = {k: v for k, v in os.environ.items()
+                    if k == "BANGER_START_TIMEOUT_MS" or not k.startswith(("XDG_", "BANGER_", "GIT_"))}
         self.env.update(
             HOME=os.path.join(self.dir, "home"),
             XDG_STATE_HOME=os.path.join(self.dir, "state"),
@@ -324,5 +325,16 @@ class Home:
                 problems.append(f"bangerd.log has '{word}'")
         if failed or problems:
             problems.append("--- bangerd.log (tail)\n" + log[-4000:])
+            self.keep_logs()
         shutil.rmtree(self.dir, ignore_errors=True)
         return problems
+
+    def keep_logs(self):
+        """Where somebody asked for it: what daemon, hypervisors and consoles of a failed scenario said."""
+        place = os.environ.get("BANGER_TEST_LOGS")
+        for folder, _, files in os.walk(self.state if place else "/nonexistent"):
+            for name in files:
+                if name.endswith(".log"):
+                    target = os.path.join(place, self.name, os.path.relpath(folder, self.state))
+                    os.makedirs(target, exist_ok=True)
+                    shutil.copy(os.path.join(folder, name), target)
