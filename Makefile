@@ -1,8 +1,9 @@
 # banger.   make [DEV=1] [SAN=address,undefined] [COV=1]   builds into build/, build-san/ …
 #   make demo, demo-down   boot the VMs of examples/vms.yaml, take them away again
 #   make test              everything that must pass, on real VMs; make unit: only what needs none
+#   make lab [NAME=…]      scenarios as root in a VM of its own, where everything of a host may be changed; make lab-shell
 #   make lint, bench, docs, install
-# demo, test and lint install the packages they need (scripts/deps.sh), make deps does only that;
+# demo, test, lab and lint install the packages they need (scripts/deps.sh), make deps does only that;
 # with NODEPS=1 nothing is installed.
 
 VERSION    := 0.1.0
@@ -138,6 +139,9 @@ e2e: tests-built
 test: test-deps
 	@$(MAKE) --no-print-directory DEV=1 SAN=address,undefined COV=1 -j$$(nproc) tests-built
 	@BUILD=build-san-cov tests/run.sh all
+lab lab-shell: test-deps
+	@$(MAKE) --no-print-directory DEV=1 SAN=address,undefined COV=1 -j$$(nproc) tests-built
+	@BUILD=build-san-cov tests/lab/run.py $(if $(findstring shell,$@),--shell,$(NAME))
 bench: all $(BENCH)
 	@BUILD=$(BUILD) tests/bench/run.sh
 demo:
@@ -164,4 +168,4 @@ clean:
 	rm -rf build build-*
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all deps test-deps lint-deps tests-built unit e2e test bench demo demo-down lint docs install clean
+.PHONY: all deps test-deps lint-deps tests-built unit e2e test lab lab-shell bench demo demo-down lint docs install clean

@@ -12,17 +12,22 @@ import sys
 import time
 import traceback
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+LAB = os.path.join(os.path.dirname(HERE), "lab")
+sys.path[:0] = [HERE, LAB]
 import harness  # noqa: E402
 
 
 def scenarios(parts):
+    """Those of this folder and, in the lab, its own: `lab/...`."""
     found = []
-    for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "test_*.py"))):
+    folders = [HERE] + ([LAB] if os.environ.get("BANGER_LAB") else [])
+    for path in sorted(path for folder in folders for path in glob.glob(os.path.join(folder, "test_*.py"))):
         module = os.path.basename(path)[:-3]
+        prefix = "lab/" if os.path.dirname(path) == LAB else ""
         for name, fn in vars(importlib.import_module(module)).items():
             if name.startswith("scenario_") and callable(fn):
-                title = f"{module[5:]}/{name[9:]}"
+                title = f"{prefix}{module[5:]}/{name[9:]}"
                 if not parts or any(part in title for part in parts):
                     found.append((module, name, title))
     return found
@@ -83,18 +88,18 @@ def prepare_images(names):
     subprocess.run([banger, "daemon", "stop"], env=env, check=True, stdin=subprocess.DEVNULL, timeout=60)
 
 
-SECOND_TRIES = 2
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-j", type=int, default=min(3, (os.cpu_count() or 2) + 1))
     parser.add_argument("--limit-boots", type=int, default=120)
+    parser.add_argument("--second-tries", type=int, default=2)
+    parser.add_argument("--no-pull", action="store_true", help="the images are there")
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
     check_table()
     todo = scenarios(options.parts)
-    prepare_images(wanted_images(todo))
+    if not options.no_pull:
+        prepare_images(wanted_images(todo))
     passed = failed = boots = 0
     again = []
     began = time.monotonic()
@@ -111,7 +116,7 @@ def main():
                 print(failure, flush=True)
     # Emulated guests on a busy machine meet deadlines: a few scenarios get a second try, alone and
     # said aloud. What fails twice, or all over, fails.
-    if 0 < len(again) <= SECOND_TRIES:
+    if 0 < len(again) <= options.second_tries:
         for one in again:
             title, failure, seconds, count = run_one(*one)
             boots += count

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Runs scenarios as root in a Debian VM of its own: tests/lab/run.py [--shell] [NAME-PART …]
+
+Builds the machine (tests/lab/image.sh) when its recipe changed, puts what was built into $BUILD and the
+test images on a second disk, boots it under TCG, shows what the tests write and fetches /lab/out into
+build/lab/results. A run that hangs is ended and shows the end of its console. No root is needed.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
+import harness  # noqa: E402
+import run as e2e  # noqa: E402
+
+ROOT = harness.ROOT
+LAB = os.path.join(ROOT, "build", "lab")
+RESULTS = os.path.join(LAB, "results")
+RECIPE = ["tests/lab/image.sh", "scripts/images/lib.sh", "scripts/images/bootstrap.sh"]
+DISK_SIZE = "16G"  # sparse
+TREE = ["tests", "scripts", "schema", "examples", "packaging"]
+os.environ["PATH"] += ":/usr/sbin:/sbin"
+
+
+def image():
+    """The machine's directory; its name says what it was made from."""
+    digest = hashlib.sha256()
+    for path in RECIPE:
+        with open(os.path.join(ROOT, path), "rb") as f:
+            digest.update(f.read())
+    name = "image-" + digest.hexdigest()[:12]
+    place = os.path.join(LAB, name)
+    if not os.path.exists(os.path.join(place, "lab.json")):
+        print("lab: building its machine, once; some minutes", flush=True)
+        cache = os.environ.get("BANGER_TEST_CACHE", os.path.join(ROOT, "build", "test-cache"))
+        subprocess.run([os.path.join(ROOT, RECIPE[0]), place, os.path.join(cache, "banger")], check=True,
+                       stdin=subprocess.DEVNULL, timeout=3600)
+    for other in os.listdir(LAB):
+        if other.startswith("image-") and other != name:
+            shutil.rmtree(os.path.join(LAB, other))
+    return place
+
+
+def stage(place, options):
+    """What the lab is to see as /lab: hard links, so it costs nothing."""
+    shutil.rmtree(place, ignore_errors=True)
+    os.makedirs(os.path.join(place, "run"))
+    for tree in TREE:
+        subprocess.run(["cp", "-al", os.path.join(ROOT, tree), place], check=True)
+    built = os.path.relpath(harness.BUILD, ROOT)
+    for folder, _, files in os.walk(harness.BUILD):
+        target = os.path.join(place, os.path.relpath(folder, ROOT))
+        wanted = [f for f in files if f.endswith(".cpio") or "/share/" in folder
+                  or "." not in f and os.access(os.path.join(folder, f), os.X_OK)]
+        for name in wanted:
+            os.makedirs(target, exist_ok=True)
+            os.link(os.path.join(folder, name), os.path.join(target, name))
+    images = os.path.join(place, "build", "test-images", "state", "banger")
+    os.makedirs(images)
+    for store in ("images", "kernels"):
+        subprocess.run(["cp", "-al", os.path.join(harness.IMAGES, "state", "banger", store), images], check=True)
+    words = {"build": built, "parts": " ".join(options.parts), "options": f"-j {options.j}"}
+    if options.shell:
+        size = shutil.get_terminal_size()
+        words["shell"] = f"rows {size.lines} cols {size.columns}"
+    for name, text in words.items():
+        with open(os.path.join(place, "run", name), "w") as f:
+            f.write(text + "\n")
+
+
+def make_disk(path, place):
+    if os.path.exists(path):
+        os.unlink(path)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-m", "0", "-L", "lab", "-d", place,
+                    "-E", "root_owner=0:0,lazy_itable_init=1,nodiscard,assume_storage_prezeroed=1", path, DISK_SIZE],
+                   check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(place)
+
+
+def qemu(machine, disk, console, shell):
+    serial = ["-chardev", "stdio,id=tests,signal=off", "-chardev", f"file,id=console,path={console}"]
+    first, second = ("tests", "console") if shell else ("console", "tests")
+    return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3072",
+            "-kernel", os.path.join(machine, "vmlinuz"), "-initrd", os.path.join(machine, "initrd"),
+            "-append", "console=ttyS0 quiet mitigations=off panic=-1 cryptomgr.notests systemd.show_status=no",
+            "-drive", f"file={machine}/rootfs.ext4,format=raw,if=virtio,snapshot=on",
+            "-drive", f"file={disk},format=raw,if=virtio,cache=unsafe,discard=unmap",
+            *serial, "-serial", f"chardev:{first}", "-serial", f"chardev:{second}", "-device", "virtio-rng-pci"]
+
+
+def tail(path, lines=40):
+    with open(path, errors="replace") as f:
+        return "".join(f.readlines()[-lines:])
+
+
+def watch(process, deadline):
+    """Shows and returns what the tests write, and whether they ended before the deadline."""
+    said = b""
+    end = time.monotonic() + deadline
+    ready = selectors.DefaultSelector()
+    ready.register(process.stdout, selectors.EVENT_READ)
+    while True:
+        left = end - time.monotonic()
+        if left <= 0:
+            return said, False
+        if ready.select(left):
+            data = os.read(process.stdout.fileno(), 65536)
+            if not data:
+                return said, True
+            said += data
+            sys.stdout.buffer.write(data.replace(b"\r\n", b"\n"))
+            sys.stdout.flush()
+
+
+def boot(command, console, options):
+    """Exit code and all that was said; the machine is gone afterwards, whatever happens."""
+    if options.shell:
+        return subprocess.run(command).returncode, b""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    said, ended = b"", False
+    try:
+        said, ended = watch(process, options.deadline * 60)
+        if ended:
+            process.wait(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    if not ended:
+        print(f"FAIL the lab did not end within {options.deadline:g} minutes; the end of its console:\n{tail(console)}")
+    return 0 if ended else 1, said
+
+
+def fetch(disk):
+    """/lab/out -> build/lab/results; a disk that was cut off is mended first."""
+    subprocess.run(["e2fsck", "-fy", disk], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["debugfs", "-R", f"rdump /out {RESULTS}", disk], stderr=subprocess.DEVNULL, check=True)
+    out = os.path.join(RESULTS, "out")
+    if os.path.isdir(out):
+        for name in os.listdir(out):
+            os.rename(os.path.join(out, name), os.path.join(RESULTS, name))
+        os.rmdir(out)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shell", action="store_true", help="a root shell on the console; ^A x does not end it, exit does")
+    parser.add_argument("--deadline", type=float, default=float(os.environ.get("BANGER_LAB_DEADLINE", "60")), help="minutes")
+    parser.add_argument("-j", type=int, default=1)
+    parser.add_argument("parts", nargs="*")
+    options = parser.parse_args()
+    os.makedirs(LAB, exist_ok=True)
+    os.environ["BANGER_LAB"] = "1"
+    machine = image()
+    e2e.prepare_images(e2e.wanted_images(e2e.scenarios(options.parts)))
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    os.makedirs(RESULTS)
+    disk, console = os.path.join(LAB, "disk.ext4"), os.path.join(RESULTS, "console.txt")
+    stage(os.path.join(LAB, "stage"), options)
+    make_disk(disk, os.path.join(LAB, "stage"))
+    began = time.monotonic()
+    code, said = boot(qemu(machine, disk, console, options.shell), console, options)
+    fetch(disk)
+    os.unlink(disk)
+    if options.shell:
+        return code
+    with open(os.path.join(RESULTS, "tests.txt"), "wb") as f:
+        f.write(said)
+    last = re.findall(rb"^(\d+) passed, (\d+) failed\s*$", said, re.M)
+    if not last:
+        print(f"FAIL the lab's tests did not come to their end; the end of its console:\n{tail(console)}")
+        print("0 passed, 1 failed")
+        return 1
+    print(f"lab: {time.monotonic() - began:.0f} s, results and logs in {os.path.relpath(RESULTS, ROOT)}")
+    print(f"{int(last[-1][0])} passed, {int(last[-1][1])} failed")
+    return 1 if code or int(last[-1][1]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
