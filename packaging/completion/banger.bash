@@ -9,7 +9,7 @@ _banger() {
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
-	words='validate diff apply watch unwatch events ps show create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor version help vm '
+	words='validate diff apply watch unwatch history rollback events ps show create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor version help vm '
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		[[ $word == -* ]] && continue
@@ -22,6 +22,7 @@ _banger() {
 	case $prev in
 	--file) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	--timeout) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
+	--limit) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--since) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--tail) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--image) COMPREPLY=($(compgen -W "$(_banger_names image)" -- "$cur")) ;;
@@ -70,6 +71,9 @@ _banger() {
 	'apply') flags='--file -f --yes -y --prune --prune-all --adopt --take-over --allow-data-loss --update-images --no-wait --timeout ' names="" ;;
 	'watch') flags='--list -l --take-over ' names="" dirs=1 ;;
 	'unwatch') flags='' names="" dirs=1 ;;
+	'history show') flags='' names="" ;;
+	'history') flags='--limit ' names="$(_banger_names vm)" ;;
+	'rollback') flags='--yes -y --prune --prune-all --adopt --allow-data-loss --no-wait --timeout ' names="" ;;
 	'events') flags='--follow -f --since --tail ' names="$(_banger_names vm)" ;;
 	'list' | 'vm ps' | 'ps') flags='' names="$(_banger_names vm)" ;;
 	'vm show' | 'show') flags='' names="$(_banger_names vm)" ;;

@@ -66,6 +66,9 @@ const char *cli_value_at(const struct cli *cli, const char *flag, size_t n);
 /* A flag that holds a duration; 0 when it is absent. */
 int cli_duration(const struct cli *cli, const char *flag, uint64_t *ret_ms, struct error *err);
 
+/* cmd_history.c: the number of a revision, as people write it. */
+int revision_parse(const char *text, int64_t *ret, struct error *err);
+
 /* --- saying things --- */
 
 void cli_say(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -51,14 +51,19 @@ static void look_at_workspaces(struct cli *cli, struct request *request)
 	faults_clear(&faults);
 }
 
+static void add_policies(struct cli *cli, cJSON *params)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(policies); i++)
+		if (command_flag(cli->command, policies[i].flag) && cli_flag(cli, policies[i].flag))
+			json_add_bool(params, policies[i].key, true);
+}
+
 static int request_read(struct cli *cli, bool deletes, struct request *ret, struct error *err)
 {
 	if (sources_read(cli, &ret->sources, err) < 0)
 		return -1;
 	ret->params = cJSON_CreateObject();
-	for (size_t i = 0; i < ARRAY_COUNT(policies); i++)
-		if (command_flag(cli->command, policies[i].flag) && cli_flag(cli, policies[i].flag))
-			json_add_bool(ret->params, policies[i].key, true);
+	add_policies(cli, ret->params);
 	if (!deletes)
 		look_at_workspaces(cli, ret);
 	ret->fd = sources_to_wire(&ret->sources, ret->params, err);
@@ -235,23 +240,21 @@ static void say_refusals(struct cli *cli, const struct plan *plan)
 				  "--adopt takes them");
 }
 
-static int plan_and_do(struct cli *cli, const char *method, const char *question)
+/* Plans, shows, asks, does. */
+static int do_request(struct cli *cli, const char *method, const char *question,
+		      struct request *request)
 {
 	struct error err = { 0 };
-	auto_request struct request request = { .fd = -1 };
 	auto_planned struct planned planned = { 0 };
 	int status;
-	bool deletes = !strcmp(method, "delete");
-	if (request_read(cli, deletes, &request, &err) < 0)
-		return fail(cli, &err);
-	if (deletes)
-		json_add_bool(request.params, "delete", true);
-	json_add_bool(request.params, "meant", true);
-	if (fetch(cli, &request, &planned, &err) < 0)
+	json_add_bool(request->params, "meant", true);
+	if (fetch(cli, request, &planned, &err) < 0)
 		return fail(cli, &err);
 	bool text = cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE;
 	if (text && !cli->quiet)
 		planned_print(cli, &planned);
+	if (planned.note)
+		cli_note(cli, "%s", planned.note);
 	/* All or nothing, but for the deletions that the guard holds back. */
 	if (planned.plan.refused || planned.plan.needs_adopt) {
 		say_refusals(cli, &planned.plan);
@@ -261,10 +264,36 @@ static int plan_and_do(struct cli *cli, const char *method, const char *question
 	/* An empty plan is applied as well: it lifts holds and records where the stack lives. */
 	if (!may_begin(cli, &planned, question, &status))
 		return status;
-	status = carry_out(cli, method, &request, &planned);
+	status = carry_out(cli, method, request, &planned);
 	if (refused)
 		say_refusals(cli, &planned.plan);
 	return worse(refused, status);
+}
+
+static int plan_and_do(struct cli *cli, const char *method, const char *question)
+{
+	struct error err = { 0 };
+	auto_request struct request request = { .fd = -1 };
+	bool deletes = !strcmp(method, "delete");
+	if (request_read(cli, deletes, &request, &err) < 0)
+		return fail(cli, &err);
+	if (deletes)
+		json_add_bool(request.params, "delete", true);
+	return do_request(cli, method, question, &request);
+}
+
+/* The specs are the daemon's own: a request without sources. */
+int cmd_rollback(struct cli *cli)
+{
+	struct error err = { 0 };
+	auto_request struct request request = { .fd = -1 };
+	int64_t rev;
+	if (revision_parse(cli->args.words.at[0], &rev, &err) < 0)
+		return cli_misused(cli, "%s", err.text);
+	request.params = cJSON_CreateObject();
+	json_add_int(request.params, "rollback", rev);
+	add_policies(cli, request.params);
+	return do_request(cli, "apply", "Do you want to go back to this?", &request);
 }
 
 int cmd_apply(struct cli *cli)

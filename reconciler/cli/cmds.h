@@ -9,6 +9,7 @@ int cmd_validate(struct cli *cli);
 int cmd_diff(struct cli *cli);
 int cmd_apply(struct cli *cli);
 int cmd_delete(struct cli *cli);
+int cmd_rollback(struct cli *cli);
 /* cmd_ps.c */
 int cmd_ps(struct cli *cli);
 int cmd_show(struct cli *cli);
@@ -40,6 +41,8 @@ int cmd_workspace_prepare(struct cli *cli);
 int cmd_workspace_export(struct cli *cli);
 int cmd_workspace_diff(struct cli *cli);
 /* cmd_events.c, cmd_history.c */
+int cmd_history(struct cli *cli);
+int cmd_history_show(struct cli *cli);
 int cmd_events(struct cli *cli);
 /* cmd_watch.c */
 int cmd_watch(struct cli *cli);

@@ -197,6 +197,20 @@ static const struct flag pull_flags[] = {
 	FLAG_TIMEOUT,
 	{ 0 },
 };
+static const struct flag history_flags[] = {
+	{ .name = "limit", .value = "N", .doc = "at most so many (50)" },
+	{ 0 },
+};
+static const struct flag rollback_flags[] = {
+	FLAG_YES,
+	{ .name = "prune", .doc = "delete VMs that were not there then" },
+	{ .name = "prune-all", .doc = "like --prune, however many they are" },
+	{ .name = "adopt", .doc = "take VMs of these names that belong to no stack" },
+	{ .name = "allow-data-loss", .doc = "let disks shrink or vanish" },
+	FLAG_NO_WAIT,
+	FLAG_TIMEOUT,
+	{ 0 },
+};
 static const struct flag events_flags[] = {
 	{ .name = "follow", .letter = 'f', .doc = "go on with those that come" },
 	{ .name = "since", .value = "DURATION", .doc = "all since so long ago (10m, 2d)" },
@@ -244,6 +258,15 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"Then plain ssh, scp, rsync and editors reach a VM as NAME.vm. One Include is written "    \
 	"into ~/.ssh/config, nothing else of it is touched; bangerd keeps the included file up "   \
 	"to date. Without a flag the line is printed."
+#define MORE_HISTORY                                                                               \
+	"Every change of what is wanted is a revision: by apply, by a watched directory, by "      \
+	"create, set and delete. A number shows what it changed. The last 1,000 are kept."
+#define MORE_ROLLBACK                                                                              \
+	"A plan like any other: shown, asked for, guarded, followed, and a new revision. A "       \
+	"revision is of one stack, whose VMs become what was wanted right after it; disks that "   \
+	"were deleted since are made anew and empty. VMs that were not there then are listed and " \
+	"kept, unless --prune is given. The stack's file stays as it is, and its next apply "      \
+	"undoes this; a watched stack is refused for that reason."
 #define MORE_EVENTS                                                                                \
 	"Oldest first. With -o json a list, and with -f one object a line. -f goes on over a "     \
 	"restart of bangerd and misses nothing. The last 20,000 events are kept, for thirty days."

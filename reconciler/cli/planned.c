@@ -7,6 +7,7 @@ void planned_clear(struct planned *planned)
 {
 	plan_clear(&planned->plan);
 	cJSON_Delete(planned->json);
+	free(planned->note);
 	*planned = (struct planned){ 0 };
 }
 
@@ -132,6 +133,7 @@ int planned_fetch(struct cli *cli, const struct sources *sources, const cJSON *p
 	if (fetch_page(cli, sources, params, fd, 0, &reply, err) < 0 ||
 	    planned_take(reply, &planned, err) < 0)
 		return -1;
+	planned.note = xstrdup(json_str(reply, "note", NULL));
 	int64_t next = json_int(planned.json, "next", 0);
 	while (next > 0) {
 		auto_json cJSON *more = NULL;

@@ -11,6 +11,7 @@ struct planned {
 	cJSON *json; /* the whole plan; NULL: there is none */
 	struct plan plan;
 	const char *digest; /* inside json */
+	char *note;	    /* what else to know; NULL: nothing */
 };
 void planned_clear(struct planned *planned);
 #define auto_planned __attribute__((cleanup(planned_clear)))

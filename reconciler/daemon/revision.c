@@ -2,12 +2,14 @@
 #include "daemon/bangerd.h"
 #include "base/log.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define KEPT	   1000
-#define KEPT_BYTES (INT64_C(16) << 20)
-#define NAMES_MAX  6
+#define KEPT	     1000
+#define KEPT_BYTES   (INT64_C(16) << 20)
+#define SETTLE_EVERY 64 /* and every minute */
+#define NAMES_MAX    6
 
 struct actor own_actor(const struct bangerd *d, const char *who)
 {
@@ -93,11 +95,19 @@ static void summarize(struct revision *revision)
 
 /* --- writing --- */
 
+static void settle(void *data)
+{
+	revisions_settle(data);
+}
+
 int revision_write(struct bangerd *d, struct revision *revision, struct error *err)
 {
 	if (!revision->changes.count)
 		return 0;
 	summarize(revision);
+	auto_free char *back = revision->back_to ? xasprintf("back to %" PRId64 ": %s",
+							     revision->back_to, revision->summary)
+						 : NULL;
 	/* The store reads these and keeps none. */
 	const struct store_revision head = {
 		.at_ms = clock_wall_ms(),
@@ -106,9 +116,13 @@ int revision_write(struct bangerd *d, struct revision *revision, struct error *e
 		.stack = (char *)(uintptr_t)revision->stack,
 		.source = (char *)(uintptr_t)revision->source,
 		.kind = (char *)(uintptr_t)revision->kind,
-		.summary = revision->summary,
+		.summary = back ? back : revision->summary,
 	};
-	return store_revision_add(d->store, &head, &revision->changes, &revision->rev, err);
+	if (store_revision_add(d->store, &head, &revision->changes, &revision->rev, err) < 0)
+		return -1;
+	if (revision->rev % SETTLE_EVERY == 0)
+		loop_post(d->loop, settle, d);
+	return 0;
 }
 
 int revision_save(struct vm *vm, struct revision *revision, struct error *err)

@@ -83,13 +83,15 @@ struct wanted { /* what a request with sources is about */
 	const char *stack, *source;
 	struct apply_options options;
 	struct stack_plan plan;
-	cJSON *faults; /* non-NULL: the sources are not valid, nothing else is set */
+	struct past past; /* of a rollback: where set, stack and source come from */
+	cJSON *faults;	  /* non-NULL: the sources are not valid, nothing else is set */
 };
 
 static void wanted_clear(struct wanted *wanted)
 {
 	stack_plan_clear(&wanted->plan);
 	spec_set_clear(&wanted->set);
+	past_clear(&wanted->past);
 	cJSON_Delete(wanted->faults);
 }
 
@@ -110,6 +112,21 @@ static int load(struct request *request, struct wanted *wanted, struct error *er
 	return failed;
 }
 
+/* A revision that is wanted again. */
+static int wanted_past(struct request *request, int64_t rev, struct wanted *wanted,
+		       struct error *err)
+{
+	struct past *past = &wanted->past;
+	if (past_load(request->d, rev, past, err) < 0 || past_check(request->d, past, err) < 0)
+		return -1;
+	wanted->options.rollback = rev;
+	wanted->stack = past->set.stack;
+	wanted->source = past->source;
+	return stack_plan_make(request->d, wanted->stack, wanted->source,
+			       (const struct vm_spec *const *)past->set.vms, past->set.count,
+			       past->complete, &wanted->options, &wanted->plan, err);
+}
+
 static int wanted_read(struct request *request, bool delete_named, struct wanted *wanted,
 		       struct error *err)
 {
@@ -117,6 +134,9 @@ static int wanted_read(struct request *request, bool delete_named, struct wanted
 	*wanted = (struct wanted){ .options = options_of(params) };
 	wanted->options.delete_named = delete_named;
 	wanted->options.by = conn_actor(request->conn);
+	int64_t rollback = json_int(params, "rollback", 0);
+	if (rollback)
+		return wanted_past(request, rollback, wanted, err);
 	if (load(request, wanted, err) < 0)
 		return -1;
 	if (wanted->faults)
@@ -167,6 +187,9 @@ HANDLER(rpc_plan)
 			cJSON_AddItemToObject(*ret, "plan",
 					      plan_page_to_json(&wanted.plan.plan,
 								offset > 0 ? (size_t)offset : 0));
+		auto_free char *note = wanted.past.rev && !offset ? past_note(&wanted.past) : NULL;
+		if (note && !plan_is_empty(&wanted.plan.plan))
+			json_add_str(*ret, "note", note);
 	}
 	wanted_clear(&wanted);
 	return failed;

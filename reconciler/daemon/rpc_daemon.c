@@ -111,6 +111,9 @@ static const struct {
 	{ "watch.list", rpc_watch_list },
 	{ "watch.remove", rpc_watch_remove },
 	{ "events", rpc_events },
+	{ "history", rpc_history },
+	{ "history.show", rpc_history_show },
+	{ "history.specs", rpc_history_specs },
 };
 
 rpc_handler rpc_handler_find(const char *method)

@@ -181,6 +181,7 @@ int stack_plan_make(struct bangerd *d, const char *stack, const char *source,
 		.prune_all = options->prune_all || options->delete_named,
 		.adopt = options->adopt,
 		.watched = options->watched,
+		.absent = options->rollback ? "was not there then" : NULL,
 		.largest_recent = (size_t)largest > now ? (size_t)largest : now,
 	};
 	*ret = (struct stack_plan){
@@ -300,6 +301,8 @@ static int write_intent(struct bangerd *d, const char *stack, struct stack_plan 
 
 static const char *kind_of(const struct apply_options *options)
 {
+	if (options->rollback)
+		return "rollback";
 	return options->watched ? "watch" : options->delete_named ? "delete" : "apply";
 }
 
@@ -307,7 +310,11 @@ static void say_applied(struct bangerd *d, const struct revision *revision,
 			const struct apply_options *options)
 {
 	const char *source = revision->source[0] ? revision->source : "standard input";
-	if (revision->rev)
+	if (revision->rev && options->rollback)
+		event_add(d, EVENT_ROLLED_BACK, revision->stack,
+			  "revision %" PRId64 " by %s, back to revision %" PRId64 ": %s",
+			  revision->rev, revision->by.who, options->rollback, revision->summary);
+	else if (revision->rev)
 		event_add(d, EVENT_APPLIED, revision->stack,
 			  "revision %" PRId64 " by %s (%s of '%s'): %s", revision->rev,
 			  revision->by.who, revision->kind, source, revision->summary);
@@ -324,15 +331,20 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 	bool watched = known && known->watched && !strcmp(known->source, source);
 	size_t size = stack_size(d, stack);
 	auto_revision struct revision revision = {
-		.by = options->by, .kind = kind_of(options), .stack = stack, .source = source
+		.by = options->by,
+		.kind = kind_of(options),
+		.stack = stack,
+		.source = source,
+		.back_to = options->rollback,
 	};
 	if (!options->watched)
 		pull_forget_failures(d);
 	ballast_give(d);
 	if (store_begin(d->store, err) < 0)
 		return -1;
-	if (stack_put(d, stack, source, watched, err) < 0 ||
-	    (plan->plan.to_delete && /* else it cannot get smaller, and a later note says as much */
+	if ((stack[0] && stack_put(d, stack, source, watched, err) < 0) ||
+	    (stack[0] &&
+	     plan->plan.to_delete && /* else it cannot get smaller, and a later note says as much */
 	     store_stack_size_note(d->store, stack, clock_wall_ms(), GUARD_WINDOW_MS, (int64_t)size,
 				   err) < 0) ||
 	    write_intent(d, stack, plan, options, &revision, ops, err) < 0 ||

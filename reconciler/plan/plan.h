@@ -127,7 +127,8 @@ struct plan_options {
 	bool prune;		   /* what left the source is deleted */
 	bool prune_all;		   /* ... beyond the guard's half */
 	bool adopt;
-	bool watched; /* by itself, not by a person: holds are respected, the guard applies */
+	bool watched;	    /* by itself, not by a person: holds are respected, the guard applies */
+	const char *absent; /* what is said of those without want; NULL: "left the file" */
 	size_t largest_recent; /* the stack's largest size in the last ten minutes, for the guard */
 };
 

@@ -46,7 +46,7 @@ static void plan_wanted(const char *stack, const struct plan_member *member,
 }
 
 static void plan_unwanted(const struct plan_member *member, const struct plan_policy *policy,
-			  bool prune, struct vm_plan *ret)
+			  bool prune, const char *absent, struct vm_plan *ret)
 {
 	plan_vm(member->name, NULL, &member->have, policy, ret);
 	if (prune)
@@ -54,11 +54,11 @@ static void plan_unwanted(const struct plan_member *member, const struct plan_po
 	bool protect = ret->kind == ACTION_REFUSE;
 	ret->kind = ACTION_KEEP;
 	ret->disruptive = false;
-	snprintf(ret->reason, sizeof(ret->reason), "%s",
-		 protect ? "left the file, protected" : "left the file, --prune deletes it");
+	snprintf(ret->reason, sizeof(ret->reason), "%.100s, %s", absent,
+		 protect ? "protected" : "--prune deletes it");
 }
 
-static void hold_back(struct plan *plan, size_t leaving, size_t now)
+static void hold_back(struct plan *plan, size_t leaving, size_t now, const char *absent)
 {
 	snprintf(plan->guard, sizeof(plan->guard),
 		 "would delete %zu of %zu, run banger apply --prune-all", leaving, now);
@@ -69,7 +69,7 @@ static void hold_back(struct plan *plan, size_t leaving, size_t now)
 			continue;
 		vm->kind = ACTION_KEEP;
 		vm->disruptive = false;
-		snprintf(vm->reason, sizeof(vm->reason), "left the file, kept by the guard");
+		snprintf(vm->reason, sizeof(vm->reason), "%.100s, kept by the guard", absent);
 	}
 }
 
@@ -99,6 +99,7 @@ void plan_stack(const char *stack, const struct plan_member *members, size_t cou
 	struct plan_policy policy = options->policy;
 	policy.lift_hold |= !options->watched;
 	bool prune = options->watched || options->prune || options->prune_all;
+	const char *absent = options->absent ? options->absent : "left the file";
 	size_t now = 0, leaving = 0;
 
 	*ret = (struct plan){ .stack = stack, .vms = xcalloc(count + 1, sizeof(*ret->vms)) };
@@ -113,12 +114,12 @@ void plan_stack(const char *stack, const struct plan_member *members, size_t cou
 			plan_wanted(stack, member, &policy, vm);
 			continue;
 		}
-		plan_unwanted(member, &policy, prune, vm);
+		plan_unwanted(member, &policy, prune, absent, vm);
 		leaving += vm->kind == ACTION_DELETE;
 	}
 	if (leaving && !options->prune_all &&
 	    leaving > plan_guard_allowance(now, options->largest_recent))
-		hold_back(ret, leaving, now);
+		hold_back(ret, leaving, now, absent);
 	tally(ret);
 	ret->needs_adopt = ret->to_adopt && !options->adopt;
 }

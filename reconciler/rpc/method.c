@@ -9,8 +9,9 @@
 const struct rpc_method rpc_methods[] = {
 	{ "ping", "", "who answers, and how many VMs it has" },
 	{ "shutdown", "", "end the daemon; VMs go on" },
-	{ "plan", "source, " OPTIONS ", [delete], [offset], [meant]", "what apply would do" },
-	{ "apply", "source, " OPTIONS ", [digest], yes", "make it so" },
+	{ "plan", "source or rollback, " OPTIONS ", [delete], [offset], [meant]",
+	  "what apply would do" },
+	{ "apply", "source or rollback, " OPTIONS ", [digest], yes", "make it so" },
 	{ "delete", "source, [digest], yes", "delete the VMs of a source" },
 	{ "vm.list", "[offset], [names]", "VMs and their state" },
 	{ "vm.show", "name", "one VM: state, what is wanted, what was applied" },
@@ -42,6 +43,9 @@ const struct rpc_method rpc_methods[] = {
 	{ "watch.list", "", "watched directories and their faults" },
 	{ "watch.remove", "path", "stop watching; VMs stay, unowned" },
 	{ "events", "[offset], [since_ms], [name], [tail], [timeout_ms]", "what happened" },
+	{ "history", "[below], [name]", "revisions of what is wanted, newest first" },
+	{ "history.show", "rev, [after]", "what a revision changed" },
+	{ "history.specs", "rev, [offset]", "what was wanted at a revision" },
 	{ "doctor", "", "check this host" },
 };
 const size_t rpc_method_count = ARRAY_COUNT(rpc_methods);

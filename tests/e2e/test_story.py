@@ -69,3 +69,84 @@ def scenario_events_are_told_as_they_happen(home):
     equal(len(table.splitlines()), 2, f"the last two\n{table}")
     check("refused" in table and "protected" in table, table)
     home.banger("events", "--tail", "many", code=2)
+
+
+def revisions(home, *args):
+    return home.banger("history", *args, "-o", "json").json()
+
+
+def wanted(home, name):
+    return home.banger("show", name, "-o", "json").json()["spec"]
+
+
+def scenario_a_story_of_three_edits_is_taken_back(home):
+    home.fake_qemu()
+    home.banger("daemon", "start")
+    follower = Follower(home, "--tail", "0")
+    path = home.spec(web="", db=", labels: {tier: data}")
+    home.banger("apply", "-f", path, "--yes")
+    first = {name: wanted(home, name) for name in ("db", "web")}
+    edits = [dict(web=", labels: {tier: front}", db=", labels: {tier: data}"),
+             dict(web=", labels: {tier: front}, restart: never", db=", labels: {tier: data}", new=""),
+             dict(web=", labels: {tier: front}, restart: never", db="")]
+    for edit in edits:
+        home.spec(**edit)
+        home.banger("apply", "-f", path, "--yes")
+    home.banger("apply", "-f", path, "--yes")  # brings nothing new: no revision
+    story = revisions(home)
+    equal([r["rev"] for r in story], [4, 3, 2, 1], "newest first")
+    equal({(r["uid"], r["stack"], r["source"], r["kind"]) for r in story}, {(os.getuid(), "t", path, "apply")}, "whose")
+    check(all(r["who"] and abs(r["at_ms"] / 1000 - os.stat(path).st_mtime) < 3600 for r in story), "who, when")
+    equal([r["rev"] for r in revisions(home, "new")], [3], "of one VM")
+    equal(len(revisions(home, "t")), 4, "of a stack")
+    table = home.banger("history").out
+    check("web: labels" in table and path in table and "REV" in table, table)
+    shown = home.banger("history", "2").out
+    check("~ web" in shown and "tier=front" in shown and "db" not in shown, shown)
+    detail = home.banger("history", "show", "3", "-o", "json").json()
+    equal({i["name"]: (i["before"] is None, i["after"] is None) for i in detail["items"]},
+          {"new": (True, False), "web": (False, False)}, "what it changed")
+    home.banger("history", "99", code=2)
+    # What was wanted then, as a file.
+    home.file("then.yaml", home.banger("history", "1", "-o", "yaml").out)
+    home.banger("validate", "-f", "then.yaml")
+    # Back to the first state: a plan, then a new revision.
+    missing = home.banger("rollback", "99", "--yes", code=2)
+    check("no revision 99" in missing.err, missing)
+    back = home.banger("rollback", "1", "--yes")
+    check("was not there then, --prune deletes it" in back.out, back)
+    check(path in back.err and "next apply" in back.err, f"the file still says otherwise\n{back}")
+    check("new" in home.vms(), "kept without --prune")
+    back = home.banger("rollback", "1", "--yes", "--prune")
+    home.wait_gone("new")
+    equal({name: wanted(home, name) for name in sorted(home.vms())}, first, "as in the beginning")
+    newest = revisions(home)[0]
+    equal((newest["kind"], newest["rev"]), ("rollback", 6), "is a revision itself")
+    check("back to 1" in newest["summary"], newest)
+    follower.wait("rolled-back", text="back to revision 1", count=2)
+    follower.wait("deleted", "new")
+    follower.wait("live", "web", "tier=front")
+    equal(len([e for e in follower.seen if e["kind"] == "applied" and e["stack"] == "t"]), 5, "each apply")
+    # The file says otherwise still, and history can go forward as well.
+    check(home.banger("diff", "-f", path, code=1).out.count("~") >= 2, "the file says otherwise")
+    home.banger("rollback", "4", "--yes")
+    home.banger("diff", "-f", path, code=0)
+    # It outlives the daemon.
+    home.kill_daemon()
+    equal(len(revisions(home)), 7, "after a restart")
+    # A VM of nobody has a history too; what would not last is refused.
+    home.banger("create", "lone", "--image", "tiny", "--memory", "128Mi", "--no-start")
+    home.banger("set", "lone", "vcpus=3")
+    home.banger("delete", "lone")
+    home.wait_gone("lone")
+    story = revisions(home, "lone")
+    equal([r["kind"] for r in story], ["delete", "set", "create"], "of one that nobody owns")
+    home.banger("rollback", str(story[1]["rev"]), "--yes")
+    equal(wanted(home, "lone")["vcpus"], 3, "it is back")
+    fleet = os.path.dirname(home.file("fleet/vms.yaml", "version: 1\nstack: fleet\nvms:\n  f: {image: tiny, state: stopped}\n"))
+    home.banger("watch", fleet)
+    wait_for("the watch made it", 20, lambda: "f" in home.vms())
+    by_watch = revisions(home, "fleet")[0]
+    equal((by_watch["who"], by_watch["kind"], by_watch["source"]), ("watch", "watch", fleet), "by watch")
+    refused = home.banger("rollback", str(by_watch["rev"]), "--yes", code=3)
+    check("watched" in refused.err and "unwatch" in refused.err, refused)
