@@ -28,7 +28,7 @@ struct agent_feed {
 	struct agent_lines lines;
 	struct agent_state state;
 	unsigned count;		       /* lines so far */
-	size_t bytes;		       /* so far */
+	size_t bytes;		       /* so far, without the replies that were asked for */
 	bool greeted;		       /* hello was answered */
 	int64_t asked[AGENT_ASKS_MAX]; /* ids that wait for a reply; 0: free */
 	int64_t last_id;
@@ -228,8 +228,10 @@ static enum agent_event on_line(struct agent_feed *feed, const char *line, size_
 {
 	struct error ignored;
 	auto_json cJSON *message = len ? json_parse(line, len, &ignored) : NULL;
-	if (cJSON_IsObject(message) && keep_reply(feed, &message))
+	if (cJSON_IsObject(message) && keep_reply(feed, &message)) {
+		feed->bytes -= len + 1;
 		return AGENT_REPLY;
+	}
 	if (++feed->count > UNSOLICITED_MAX)
 		return AGENT_BROKEN;
 	if (!len)

@@ -8,6 +8,7 @@
  *   off N        ms that a poweroff takes            die N        ms until it dies by itself
  *   flood 1      the agent talks without end         garbage 1    ... and it is no JSON
  *   agent 0      nothing answers on the agent's port
+ *   lie 1        ... what is asked of it is answered with one kind of nonsense after the other
  *   console N    writes so many numbered lines to the console, 40 KB in 10 ms
  *
  * A VM's kernel_args may say the same for itself alone, as fake.ready=100. */
@@ -32,14 +33,14 @@ static struct {
 	size_t len;
 } ports[PORTS];
 static long conf_exit = -1, conf_mute, conf_ready = 50, conf_deaf, conf_off = 20, conf_die = -1,
-	    conf_flood, conf_garbage, conf_agent = 1, conf_console;
+	    conf_flood, conf_garbage, conf_agent = 1, conf_console, conf_lie;
 static const struct {
 	const char *key;
 	long *value;
-} keys[] = { { "exit", &conf_exit },	  { "mute", &conf_mute },	{ "ready", &conf_ready },
-	     { "deaf", &conf_deaf },	  { "off", &conf_off },		{ "die", &conf_die },
-	     { "flood", &conf_flood },	  { "garbage", &conf_garbage }, { "agent", &conf_agent },
-	     { "console", &conf_console } };
+} keys[] = { { "exit", &conf_exit },	   { "mute", &conf_mute },	 { "ready", &conf_ready },
+	     { "deaf", &conf_deaf },	   { "off", &conf_off },	 { "die", &conf_die },
+	     { "flood", &conf_flood },	   { "garbage", &conf_garbage }, { "agent", &conf_agent },
+	     { "console", &conf_console }, { "lie", &conf_lie } };
 static char boot_id[40];
 static long off_at = -1;
 static bool is_ready;
@@ -116,12 +117,64 @@ static void end(const char *reason)
 	exit(0);
 }
 
+/* N times item, and brackets around it, as a long line's worth. */
+static void say_much(long id, const char *before, const char *item, const char *after)
+{
+	static char text[65536];
+	size_t len = (size_t)snprintf(text, sizeof(text), "{\"id\":%ld,\"result\":%s", id, before);
+	while (len + strlen(item) + strlen(after) + 3 < sizeof(text))
+		len += (size_t)sprintf(text + len, "%s", item);
+	sprintf(text + len, "%s}\n", after);
+	say(AGENT, text);
+}
+
+static void agent_lies(long id)
+{
+	static const char *const lies[] = {
+		"{\"id\":%ld,\"result\":7}\n",
+		"{\"id\":%ld,\"result\":{\"ports\":7,\"boot_id\":[1],\"cpus\":-4,\"ok\":\"yes\","
+		"\"uptime_ms\":1e999,\"memory_total\":99999999999999999999,\"problems\":{}}}\n",
+		"{\"id\":%ld,\"error\":{\"code\":\"\\u001b[2Jnone\",\"text\":\"\\u001b[2J\\u0007\\n\"}}\n",
+		"{\"id\":%ld,\"error\":[],\"result\":[]}\n",
+		"{\"id\":4711,\"result\":{}}\n{\"id\":null,\"id\":%ld,\"result\":{}}\n",
+		"{\"id\":%ld}\n",
+		"{\"id\":%ld,\"result\":{\"boot_id\":\"\\u001b]0;x\\u0007\",\"problems\":[\"\\u001b[2J\"],"
+		"\"ports\":[{\"proto\":\"\\u001b[2J\",\"port\":70000,\"process\":[]}]}}\n",
+	};
+	static unsigned turn;
+	unsigned kind = turn++ % (sizeof(lies) / sizeof(lies[0]) + 4);
+	char text[512];
+	if (kind < sizeof(lies) / sizeof(lies[0])) {
+		snprintf(text, sizeof(text), lies[kind], id);
+		say(AGENT, text);
+		return;
+	}
+	switch (kind - sizeof(lies) / sizeof(lies[0])) {
+	case 0:
+		say_much(id, "{\"ports\":[0", ",{}", "]}");
+		break;
+	case 1:
+		say_much(id, "{\"problems\":[0", ",[]", "]}");
+		break;
+	case 2:
+		say_much(id, "", "[", "");
+		break;
+	default:
+		break; /* nothing at all */
+	}
+}
+
 static void agent_says(const char *line)
 {
 	char text[512];
 	const char *id = strstr(line, "\"id\":");
 	if (!id || !conf_agent)
 		return;
+	if (conf_lie && (strstr(line, "ping") || strstr(line, "stats") || strstr(line, "ports") ||
+			 strstr(line, "health"))) {
+		agent_lies(strtol(id + 5, NULL, 10));
+		return;
+	}
 	if (strstr(line, "hello"))
 		snprintf(
 			text, sizeof(text),

@@ -173,6 +173,25 @@ static void long_answers_are_cut(void **state)
 	assert_true(strlen(text) < 250);
 }
 
+/* What was asked for is no flood, however long a connection lasts. */
+static void years_of_long_answers_are_no_flood(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	auto_ptr(agent_feed) feed = agent_feed_new();
+	assert_int_equal(say(feed, UP), AGENT_READY);
+	for (int i = 0; i < 500; i++) {
+		cJSON *result;
+		int64_t id = ask(feed, "ports");
+		auto_free char *line =
+			xasprintf("{\"id\":%d,\"result\":{\"ports\":[%*s]}}\n", (int)id, 8000, "");
+		assert_int_equal(say(feed, line), AGENT_REPLY);
+		assert_int_equal(agent_feed_take_reply(feed, &result, &err), id);
+		cJSON_Delete(result);
+	}
+	assert_int_equal(say(feed, "\n"), AGENT_NOTHING);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +201,7 @@ int main(void)
 		cmocka_unit_test(boot_times_are_kept_by_phase),
 		cmocka_unit_test(only_promised_members_of_their_kind_come_through),
 		cmocka_unit_test(long_answers_are_cut),
+		cmocka_unit_test(years_of_long_answers_are_no_flood),
 	};
 	return cmocka_run_group_tests_name("guest/ask", tests, NULL, NULL);
 }
