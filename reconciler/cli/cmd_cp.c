@@ -10,6 +10,7 @@
 #include "cli/ssh_session.h"
 #include "cli/tar.h"
 #include "cli/unpack.h"
+#include "cli/workspace_script.h"
 #include "base/fs.h"
 
 #include <fcntl.h>
@@ -61,10 +62,11 @@ static const char in_body[] =
 	"if [ -d \"$dst\" ]; then dir=$dst name=$base\n"
 	"else case $dst in */) echo \"there is no directory $dst\" >&2; exit 1 ;; esac\n"
 	"dir=$(dirname \"$dst\") name=$(basename \"$dst\"); fi\n"
-	"new=$(mktemp -d \"$dir/.banger-cp.XXXXXX\")\n"
+	"new=$(scratch \"$dir\" cp)\n"
 	"trap 'rm -rf \"$new\"' EXIT\n"
 	"trap 'exit 129' HUP INT TERM\n"
 	"tar -x -f - -C \"$new\"\n"
+	"sparse \"$new\"\n"
 	"if [ -d \"$new/it\" ] && [ ! -L \"$new/it\" ] && [ -d \"$dir/$name\" ]; then\n"
 	"	cp -a \"$new/it/.\" \"$dir/$name/\"\n"
 	"else mv -f \"$new/it\" \"$dir/$name\"; fi\n";
@@ -109,6 +111,8 @@ static int copy_in(struct cli *cli, const char *name, const cJSON *target, const
 	buf_add(&text, "set -eu\numask 022\n");
 	add_variable(&text, "dst", path);
 	add_variable(&text, "base", base);
+	buf_add(&text, scratch_function);
+	buf_add(&text, sparse_function);
 	buf_add(&text, in_body);
 	const struct guest_script guest = { name, target, text.data, reader, null, said };
 	if (guest_start(&guest, &pid, err) < 0)
@@ -138,7 +142,8 @@ static const char out_body[] = "case $src in /*) ;; *) src=./$src ;; esac\n"
 			       "[ -e \"$src\" ] || { echo \"there is no $src\" >&2; exit 1; }\n"
 			       "src=$(readlink -f \"$src\")\n"
 			       "cd \"$(dirname \"$src\")\"\n"
-			       "exec tar -c -f - \"./$(basename \"$src\")\"\n";
+			       "case $(tar --version 2>&1) in *GNU*) s=-S ;; *) s= ;; esac\n"
+			       "exec tar -c $s -f - \"./$(basename \"$src\")\"\n";
 
 /* The directory to unpack beside, and the name there. */
 static void place_of(const char *destination, const char *base, char **ret_dir, char **ret_name)

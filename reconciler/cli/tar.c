@@ -6,17 +6,20 @@
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define CHUNK	  (256u << 10)
 #define DEPTH_MAX 200
+#define PIECE	  (off_t)(1 << 20) /* holes are kept in this measure */
 
 struct tar {
 	struct archive *archive;
 	char *chunk;
 	int fd;
 	int broken; /* errno of the write that failed; what follows goes nowhere */
+	unsigned sparse;
 };
 
 /* libarchive does not free all it has once it was told of a failure, and ends an archive that is
@@ -68,20 +71,30 @@ static int failed(struct tar *tar, const char *name, struct error *err)
 	return -1;
 }
 
-static int add_header(struct tar *tar, const char *name, mode_t type, const struct stat *st,
-		      const char *link, struct error *err)
+enum link { LINK_NONE, LINK_SYMBOLIC, LINK_HARD };
+
+static int add_entry(struct tar *tar, const char *name, mode_t type, const struct stat *st,
+		     enum link kind, const char *link, struct error *err)
 {
 	struct archive_entry *entry = archive_entry_new();
 	archive_entry_set_pathname(entry, name);
 	archive_entry_set_filetype(entry, type);
 	archive_entry_set_perm(entry, st->st_mode & 0777);
 	archive_entry_set_mtime(entry, st->st_mtim.tv_sec, 0);
-	archive_entry_set_size(entry, type == AE_IFREG ? st->st_size : 0);
-	if (link)
+	archive_entry_set_size(entry, type == AE_IFREG && kind == LINK_NONE ? st->st_size : 0);
+	if (kind == LINK_SYMBOLIC)
 		archive_entry_set_symlink(entry, link);
+	if (kind == LINK_HARD)
+		archive_entry_set_hardlink(entry, link);
 	int result = archive_write_header(tar->archive, entry);
 	archive_entry_free(entry);
 	return result < ARCHIVE_WARN || tar->broken ? failed(tar, name, err) : 0;
+}
+
+static int add_header(struct tar *tar, const char *name, mode_t type, const struct stat *st,
+		      struct error *err)
+{
+	return add_entry(tar, name, type, st, LINK_NONE, NULL, err);
 }
 
 /* As many bytes as were promised, whatever happens to the file meanwhile. */
@@ -114,7 +127,67 @@ static int add_link(struct tar *tar, const char *name, int dirfd, const char *pa
 	if (len < 0)
 		return error_sys(err, "cannot read the link '%s'", path);
 	target[len] = '\0';
-	return add_header(tar, name, AE_IFLNK, st, target, err);
+	return add_entry(tar, name, AE_IFLNK, st, LINK_SYMBOLIC, target, err);
+}
+
+/* --- sparse files --- */
+
+static bool is_sparse(int fd, const struct stat *st)
+{
+	return (off_t)st->st_blocks * 512 + PIECE <= st->st_size && lseek(fd, 0, SEEK_HOLE) >= 0;
+}
+
+/* The next run of data in whole pieces. false: there is none. */
+static bool next_run(int fd, off_t size, off_t from, off_t *ret, off_t *ret_len)
+{
+	off_t data = lseek(fd, from, SEEK_DATA), end;
+	if (data < 0 || data >= size)
+		return false;
+	*ret = data / PIECE * PIECE;
+	for (end = *ret; data >= 0 && data < end + PIECE && end < size;) {
+		off_t hole = lseek(fd, data, SEEK_HOLE);
+		hole = hole < 0 || hole > size ? size : hole;
+		end = (hole + PIECE - 1) / PIECE * PIECE;
+		data = lseek(fd, end, SEEK_DATA);
+	}
+	*ret_len = (end < size ? end : size) - *ret;
+	return true;
+}
+
+static int add_pieces(struct tar *tar, const char *name, int fd, const struct stat *st,
+		      unsigned number, struct error *err)
+{
+	off_t at = 0, len = 0;
+	while (next_run(fd, st->st_size, at + len, &at, &len)) {
+		auto_free char *piece =
+			xasprintf("sparse/%u/at/%jd", number, (intmax_t)(at / PIECE));
+		struct stat part = { .st_mode = 0600, .st_size = len };
+		if (lseek(fd, at, SEEK_SET) < 0)
+			return error_sys(err, "cannot read '%s'", name);
+		if (add_header(tar, piece, AE_IFREG, &part, err) < 0 ||
+		    add_data(tar, name, fd, len, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int add_sparse(struct tar *tar, const char *name, int fd, const struct stat *st,
+		      struct error *err)
+{
+	unsigned number = tar->sparse++;
+	auto_free char *link = xasprintf("sparse/%u/it", number);
+	auto_free char *length = xasprintf("sparse/%u/size", number);
+	auto_free char *text = xasprintf("%jd\n", (intmax_t)st->st_size);
+	struct stat empty = *st, size = *st;
+	empty.st_size = 0;
+	size.st_size = (off_t)strlen(text);
+	if (add_header(tar, name, AE_IFREG, &empty, err) < 0 ||
+	    add_entry(tar, link, AE_IFREG, &empty, LINK_HARD, name, err) < 0 ||
+	    add_header(tar, length, AE_IFREG, &size, err) < 0)
+		return -1;
+	if (archive_write_data(tar->archive, text, strlen(text)) < 0)
+		return failed(tar, name, err);
+	return add_pieces(tar, name, fd, st, number, err);
 }
 
 int tar_add_file(struct tar *tar, const char *name, int dirfd, const char *path, struct error *err)
@@ -131,7 +204,9 @@ int tar_add_file(struct tar *tar, const char *name, int dirfd, const char *path,
 	auto_close int fd = openat(dirfd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_sys(err, "cannot open '%s'", path);
-	if (add_header(tar, name, AE_IFREG, &st, NULL, err) < 0)
+	if (is_sparse(fd, &st))
+		return add_sparse(tar, name, fd, &st, err);
+	if (lseek(fd, 0, SEEK_SET) < 0 || add_header(tar, name, AE_IFREG, &st, err) < 0)
 		return -1;
 	return add_data(tar, name, fd, st.st_size, err);
 }
@@ -140,7 +215,7 @@ int tar_add_bytes(struct tar *tar, const char *name, const void *data, size_t le
 		  struct error *err)
 {
 	struct stat st = { .st_mode = 0644, .st_size = (off_t)len };
-	if (add_header(tar, name, AE_IFREG, &st, NULL, err) < 0)
+	if (add_header(tar, name, AE_IFREG, &st, err) < 0)
 		return -1;
 	return len && archive_write_data(tar->archive, data, len) < 0 ? failed(tar, name, err) : 0;
 }
@@ -148,7 +223,7 @@ int tar_add_bytes(struct tar *tar, const char *name, const void *data, size_t le
 int tar_add_dir(struct tar *tar, const char *name, struct error *err)
 {
 	struct stat st = { .st_mode = 0755 };
-	return add_header(tar, name, AE_IFDIR, &st, NULL, err);
+	return add_header(tar, name, AE_IFDIR, &st, err);
 }
 
 static int add_below(struct tar *tar, const char *name, int dirfd, const char *path, int depth,
@@ -161,7 +236,7 @@ static int add_below(struct tar *tar, const char *name, int dirfd, const char *p
 	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir || fstat(fd, &st) < 0)
 		return error_sys(err, "cannot open '%s'", path);
-	if (add_header(tar, name, AE_IFDIR, &st, NULL, err) < 0)
+	if (add_header(tar, name, AE_IFDIR, &st, err) < 0)
 		return -1;
 	for (const struct dirent *entry; (entry = readdir(dir));) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))

@@ -1,5 +1,14 @@
 /* cli/tar.h - a tar stream in the GNU format, which busybox reads too: names of any bytes and any
- * length, links as links. */
+ * length, links as links.
+ *
+ * No format of sparse files is read by all of tar's kin. One that is much longer than what it takes
+ * on disk goes as an empty file and, each N counted from 0,
+ *
+ *	sparse/N/it	a hard link to it
+ *	sparse/N/size	how long it is, in decimal; with its modification time
+ *	sparse/N/at/M	what it has at M MiB
+ *
+ * of which sparse_function (cli/workspace_script.h) makes the whole. */
 #ifndef CLI_TAR_H
 #define CLI_TAR_H
 

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define CHUNK (256u << 10)
+#define CHUNK	  (256u << 10)
+#define DEPTH_MAX 200
+#define DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
 
 struct unpack {
 	char *dir;     /* where it goes in the end */
@@ -47,9 +49,11 @@ static bool leads_out(const char *name)
 	return false;
 }
 
-/* libarchive checks again on the way: no link is followed, nothing that is there is kept. */
+/* libarchive checks again on the way: no link is followed, nothing that is there is kept. Zeros
+ * become holes. */
 #define FLAGS                                                                                      \
-	(ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT)
+	(ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_SPARSE | ARCHIVE_EXTRACT_SECURE_SYMLINKS |         \
+	 ARCHIVE_EXTRACT_SECURE_NODOTDOT)
 
 static int extract(struct archive *from, struct archive *to, struct archive_entry *entry,
 		   const char *scratch, struct error *err)
@@ -132,6 +136,51 @@ struct unpack *unpack_stream(int fd, const char *dir, struct error *err)
 	return NULL;
 }
 
+/* --- into place --- */
+
+struct merge {
+	bool look; /* only: would it work? */
+	int depth;
+	struct error *err;
+};
+
+static int merge_entry(struct merge *merge, int from, const char *name, int to, const char *as);
+
+/* Nothing is followed: a directory that is there is one, and no link to one. */
+static int merge_directory(struct merge *merge, int from, const char *name, int to, const char *as)
+{
+	auto_close int target = openat(to, as, DIRECTORY | O_CLOEXEC);
+	int fd = openat(from, name, DIRECTORY | O_CLOEXEC);
+	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	if (!list || target < 0)
+		return error_sys(merge->err, "cannot open '%s'", as);
+	if (++merge->depth > DEPTH_MAX)
+		return error_set(merge->err, ERROR_INVALID, "'%s' is too deep", as);
+	for (const struct dirent *entry; (entry = readdir(list));)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		    merge_entry(merge, fd, entry->d_name, target, entry->d_name) < 0)
+			return -1;
+	merge->depth--;
+	return 0;
+}
+
+static int merge_entry(struct merge *merge, int from, const char *name, int to, const char *as)
+{
+	struct stat new, old;
+	if (fstatat(from, name, &new, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_sys(merge->err, "cannot look at '%s'", name);
+	bool there = fstatat(to, as, &old, AT_SYMLINK_NOFOLLOW) == 0;
+	if (there && S_ISDIR(new.st_mode) && S_ISDIR(old.st_mode))
+		return merge_directory(merge, from, name, to, as);
+	if (there && (S_ISDIR(new.st_mode) || S_ISDIR(old.st_mode)))
+		return error_set(merge->err, ERROR_CONFLICT,
+				 "'%s' is there already, and %s directory: move it away", as,
+				 S_ISDIR(old.st_mode) ? "is a" : "no");
+	if (!merge->look && renameat(from, name, to, as) < 0)
+		return error_sys(merge->err, "cannot make '%s'", as);
+	return 0;
+}
+
 int unpack_finish(struct unpack *unpack, const char *name, struct error *err)
 {
 	auto_close int from = open(unpack->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -143,10 +192,9 @@ int unpack_finish(struct unpack *unpack, const char *name, struct error *err)
 		;
 	if (from < 0 || to < 0 || !entry)
 		return error_set(err, ERROR_SYSTEM, "the guest sent nothing");
-	if (renameat(from, entry->d_name, to, name) == 0)
-		return 0;
-	if (errno == ENOTEMPTY || errno == EEXIST || errno == EISDIR || errno == ENOTDIR)
-		return error_set(err, ERROR_CONFLICT, "'%s/%s' is there already", unpack->dir,
-				 name);
-	return error_sys(err, "cannot make '%s/%s'", unpack->dir, name);
+	struct merge look = { .look = true, .err = err }, move = { .err = err };
+	if (merge_entry(&look, from, entry->d_name, to, name) < 0 ||
+	    merge_entry(&move, from, entry->d_name, to, name) < 0)
+		return error_wrap(err, "'%s'", unpack->dir);
+	return 0;
 }

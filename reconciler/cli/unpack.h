@@ -10,8 +10,9 @@
 struct unpack;
 /* Reads fd to its end; the new directory is made in dir. NULL: err, and nothing is left. */
 struct unpack *unpack_stream(int fd, const char *dir, struct error *err);
-/* The one thing that was in it gets this name in dir. A file replaces a file; into a directory that
- * is there its contents are not merged: ERROR_CONFLICT. */
+/* The one thing that was in it gets this name in dir. A directory that is there takes in what came,
+ * files and links are replaced, nothing is followed. ERROR_CONFLICT, with nothing moved: one is a
+ * directory where the other is none. */
 int unpack_finish(struct unpack *unpack, const char *name, struct error *err);
 void unpack_free(struct unpack *unpack);
 

@@ -9,6 +9,30 @@ static void add_variable(struct buf *out, const char *name, const char *value)
 	buf_add_char(out, '\n');
 }
 
+const char scratch_function[] =
+	"scratch() (\n"
+	"	owner=$(cut -c 1-8 /proc/sys/kernel/random/boot_id).$$\n"
+	"	for old in \"$1/.banger-$2.\"*; do\n"
+	"		pid=${old##*.banger-$2.${owner%.*}.}\n"
+	"		kill -0 \"${pid%.*}\" 2> /dev/null || rm -rf \"$old\"\n"
+	"	done\n"
+	"	mktemp -d \"$1/.banger-$2.$owner.XXXXXX\"\n"
+	")\n";
+
+const char sparse_function[] =
+	"sparse() (\n"
+	"	for one in \"$1\"/sparse/*; do\n"
+	"		[ -f \"$one/size\" ] || continue\n"
+	"		truncate -s \"$(cat \"$one/size\")\" \"$one/it\"\n"
+	"		for piece in \"$one\"/at/*; do\n"
+	"			[ -f \"$piece\" ] || continue\n"
+	"			dd if=\"$piece\" of=\"$one/it\" bs=1048576 seek=\"${piece##*/}\" conv=notrunc\n"
+	"			rm \"$piece\"\n"
+	"		done\n"
+	"		touch -r \"$one/size\" \"$one/it\"\n"
+	"	done\n"
+	")\n";
+
 /* The tree of everything there is, through an index of its own beside the real one, which gives
  * what is known of the files and stays as it is. */
 static const char tree_function[] =
@@ -42,7 +66,7 @@ static const char build_function[] =
 	"	cd \"$2\"\n"
 	"	[ -z \"$checkout\" ] || git reset -q --hard\n"
 	"	[ ! -s \"$1/removed\" ] || xargs -0 rm -rf -- < \"$1/removed\"\n"
-	"	[ ! -d \"$1/overlay\" ] || cp -a \"$1/overlay/.\" .\n"
+	"	[ ! -d \"$1/overlay\" ] || cp -al \"$1/overlay/.\" .\n"
 	"	for module in \"$1\"/modules/*; do\n"
 	"		[ ! -f \"$module/place\" ] || build \"$module\" \"$2/$(cat \"$module/place\")\"\n"
 	"	done\n"
@@ -50,10 +74,11 @@ static const char build_function[] =
 
 static const char prepare_body[] =
 	"mkdir -p \"$(dirname \"$path\")\"\n"
-	"new=$(mktemp -d \"$(dirname \"$path\")/.banger-workspace.XXXXXX\")\n"
+	"new=$(scratch \"$(dirname \"$path\")\" workspace)\n"
 	"trap 'rm -rf \"$new\"' EXIT\n"
 	"trap 'exit 129' HUP INT TERM\n"
 	"tar -x -f - -C \"$new\"\n"
+	"sparse \"$new\"\n"
 	"build \"$new\" \"$new/tree\"\n"
 	"if [ -n \"$checkout\" ]; then\n"
 	"	git -C \"$new/tree\" update-ref " WORKSPACE_REF " \"$(tree \"$new/tree\")\"\n"
@@ -72,6 +97,8 @@ void prepare_script(struct buf *out, const struct prepare_script *script)
 	add_variable(out, "checkout", script->checkout ? "yes" : "");
 	add_variable(out, "force", script->force ? "yes" : "");
 	buf_add(out, "command -v git > /dev/null || exit 64\n");
+	buf_add(out, scratch_function);
+	buf_add(out, sparse_function);
 	buf_add(out, tree_function);
 	buf_add(out, work_check);
 	buf_add(out, build_function);

@@ -17,6 +17,12 @@ enum {
 /* The tree that was prepared, its local changes included; what export compares with. */
 #define WORKSPACE_REF "refs/banger/prepared"
 
+/* `scratch DIR KIND` makes a directory below DIR, and takes away those of KIND whose script is
+ * gone: killed, or of another boot. */
+extern const char scratch_function[];
+/* `sparse DIR` makes sparse files whole in what was unpacked there (cli/tar.h). */
+extern const char sparse_function[];
+
 struct prepare_script {
 	const char *path;
 	bool checkout; /* false: metadata only */

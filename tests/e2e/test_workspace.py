@@ -215,12 +215,22 @@ def scenario_repositories_of_every_kind(home):
     equal(there("readlink gone && cat link/now/a-dir && ls /etc/deep 2>/dev/null; true"), "/etc\ny")
     equal(home.ssh("web", "sh", "-c", GUEST_TREE), host_tree(origin))
 
-    # A sparse file is what it is, or there is a word about the disk.
-    with open(os.path.join(origin, "sparse"), "wb") as f:
+    # A sparse file is what it is: 2 GiB that take nothing, on a disk of 64 MiB.
+    sparse = os.path.join(origin, "sparse")
+    with open(sparse, "wb") as f:
         f.truncate(2 << 30)
-    full = home.banger("workspace", "prepare", "web", origin, "--include-untracked", code=4, timeout=PATIENCE * 4)
-    check("is full" in full.err, full)
-    os.unlink(os.path.join(origin, "sparse"))
+        f.seek((1 << 30) - 1)
+        f.write(b"edge")
+    looks = "stat -c '%s' sparse && tail -c +1073741824 sparse | head -c 4"
+    began = time.monotonic()
+    home.banger("cp", sparse, "web:/root/")
+    print(f"     2 GiB of nothing: cp in {time.monotonic() - began:.1f} s", flush=True)
+    equal(home.ssh("web", "sh", "-c", "cd /root && " + looks + " && rm sparse"), f"{2 << 30}\nedge", "cp of a sparse file")
+    began = time.monotonic()
+    home.banger("workspace", "prepare", "web", origin, "--include-untracked", timeout=PATIENCE * 4)
+    print(f"     2 GiB of nothing: prepare {time.monotonic() - began:.1f} s", flush=True)
+    equal(there(looks), f"{2 << 30}\nedge", "prepare of a sparse file")
+    os.unlink(sparse)
 
     # A VM that goes away in the middle: a word that names it; it waits for nothing, the next works.
     with open(os.path.join(origin, "noise"), "wb") as f:
@@ -286,7 +296,13 @@ def scenario_cp_and_ssh_config(home):
     home.banger("cp", "web:/root/x", ".")
     equal(open(os.path.join(home.work, "x")).read(), "by scp\n")
     check("there is no" in home.banger("cp", "web:/nope", ".", code=4).err, "a missing file is named")
-    home.banger("cp", "web:/root/tree $(x)", "back", code=None)
+    # Into a directory that is there, twice: the second time over the first.
+    for content in ("once\n", "twice\n"):
+        home.ssh("web", "sh", "-c", f"printf '{content}' > '/root/tree $(x)/sub/again'")
+        write(home.work, "back/tree $(x)/own", "stays\n")
+        home.banger("cp", "web:/root/tree $(x)", "back")
+        equal(open(os.path.join(home.work, "back/tree $(x)/sub/again")).read(), content)
+        equal(open(os.path.join(home.work, "back/tree $(x)/own")).read(), "stays\n")
     equal([n for n in os.listdir(home.work) if n.startswith(".banger")], [], "nothing half-made stays")
 
     # Names: a unique beginning is enough, except for what cannot be undone.

@@ -123,6 +123,31 @@ static void hostile_names_and_changes_arrive(void **state)
 	sh("[ -z \"$(ls -A \"$T/cache\")\" ] && [ \"$(ls -A \"$T/guest\")\" = repo ]");
 }
 
+static void sparse_files_stay_sparse(void **state)
+{
+	(void)state;
+	/* Ends in a hole, begins with one, is nothing else; data over the edge of a piece; many. */
+	sh("cd \"$R\"; truncate -s 300000001 a.txt; printf x | dd of=a.txt bs=1 seek=104857599 "
+	   "conv=notrunc; printf yz | dd of=a.txt bs=1 seek=209715199 conv=notrunc;"
+	   "truncate -s 9000000 'hole only'; mkdir -p n; for i in 1 2 3; do truncate -s 5000000 n/$i; echo end >> n/$i;"
+	   "done; chmod 600 n/2; touch -d @1000000000 n/3");
+	assert_int_equal(prepare(TRANSFER_SHALLOW, true, false), 0);
+	sh("for f in a.txt 'hole only' n/1 n/2 n/3; do cmp \"$R/$f\" \"$G/$f\"; "
+	   "[ $(stat -c %b \"$G/$f\") -lt 10000 ]; done; [ $(stat -c %a \"$G/n/2\") = 600 ];"
+	   "[ $(stat -c %Y \"$G/n/3\") = 1000000000 ]; [ $(stat -c %h \"$G/n/3\") = 1 ]");
+	sh("[ \"$(ls -A \"$T/guest\")\" = repo ]");
+}
+
+static void what_a_killed_script_left_is_taken_away(void **state)
+{
+	(void)state;
+	sh("mkdir -p \"$T/guest\"; cd \"$T/guest\"; b=$(cut -c 1-8 /proc/sys/kernel/random/boot_id);"
+	   "mkdir .banger-workspace.00000000.1.abcdef .banger-workspace.$b.4194999.abcdef "
+	   ".banger-workspace.$b.1.abcdef .banger-workspace.old");
+	assert_int_equal(prepare(TRANSFER_SHALLOW, false, false), 0);
+	sh("cd \"$T/guest\"; [ \"$(ls -A | wc -l)\" = 2 ]; rmdir .banger-workspace.*.1.abcdef");
+}
+
 static void untracked_files_stay_unless_asked_for(void **state)
 {
 	(void)state;
@@ -325,10 +350,26 @@ static void what_a_guest_sends_stays_where_it_belongs(void **state)
 	assert_int_equal(unpack_finish(good, "as this", &err), 0);
 	unpack_free(good);
 	sh("cd \"$G\"; [ \"$(ls -A)\" = 'as this' ] && [ -f 'as this/e/b' ]");
-	good = unpack_made_by("cd \"$R\"; tar -c -f - ./d");
-	assert_int_equal(unpack_finish(good, "as this", &err), -1);
-	unpack_free(good);
 	sh("[ \"$(ls -A \"$G\")\" = 'as this' ]");
+}
+
+static void what_is_there_takes_in_what_comes(void **state)
+{
+	(void)state;
+	sh("mkdir -p \"$G/d/e\" \"$T/out/e\"; cd \"$G/d\"; echo old > e/b; echo own > e/own; ln -s \"$T/out\" l;"
+	   "cd \"$R/d\"; echo new > top; ln -s nowhere e/own2; echo l > l");
+	struct unpack *again = unpack_made_by("cd \"$R\"; tar -c -f - ./d");
+	assert_int_equal(unpack_finish(again, "d", &err), 0);
+	unpack_free(again);
+	sh("cd \"$G/d\"; [ \"$(cat e/b e/own top l)\" = \"$(printf 'b\nown\nnew\nl')\" ]; [ -L e/own2 ];"
+	   "[ -f l ]; [ ! -L l ]");
+	/* A link to a directory is none, and a file is none: nothing at all is moved then. */
+	sh("rm -r \"$G/d/e\"; ln -s \"$T/out/e\" \"$G/d/e\"; echo changed > \"$R/d/top\"");
+	again = unpack_made_by("cd \"$R\"; tar -c -f - ./d");
+	assert_int_equal(unpack_finish(again, "d", &err), -1);
+	unpack_free(again);
+	assert_int_equal(err.code, ERROR_CONFLICT);
+	sh("[ -z \"$(ls -A \"$T/out/e\")\" ]; [ \"$(cat \"$G/d/top\")\" = new ]; [ \"$(ls -A \"$G\")\" = d ]");
 }
 
 /* --- ssh_config --- */
@@ -377,6 +418,8 @@ int main(void)
 	alarm(120);
 	const struct CMUnitTest tests[] = {
 		CASE(hostile_names_and_changes_arrive),
+		CASE(sparse_files_stay_sparse),
+		CASE(what_a_killed_script_left_is_taken_away),
 		CASE(untracked_files_stay_unless_asked_for),
 		CASE(nothing_the_repository_names_is_run),
 		CASE(work_in_the_guest_is_not_thrown_away),
@@ -388,6 +431,7 @@ int main(void)
 		CASE(lists_are_separated_by_nul),
 		CASE(urls_lose_their_passwords),
 		CASE(what_a_guest_sends_stays_where_it_belongs),
+		CASE(what_is_there_takes_in_what_comes),
 		CASE(somebody_elses_ssh_config_comes_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
