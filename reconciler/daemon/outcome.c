@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #define SETTLED_MS 60000 /* a VM that ran so long starts anew at the first backoff step */
 
@@ -84,10 +85,29 @@ void job_progressed(struct job *job)
 		op_stage(vm->d, vm->op, stage, detail);
 }
 
+/* A record says what lies on a disk of the guest; it goes with the disk. */
+static void forget_workspace(struct vm *vm, const struct job *job)
+{
+	struct error ignored;
+	if (!vm->row.workspace)
+		return;
+	auto_json cJSON *record =
+		json_parse(vm->row.workspace, strlen(vm->row.workspace), &ignored);
+	bool on_work_disk = job->want->work_disk &&
+			    !strncmp(json_str(record, "path", WORKSPACE_PATH), "/root/", 6);
+	bool had_work_disk = job->have && job->have->work_disk;
+	if (on_work_disk ? had_work_disk && !job->remake_work_disk
+			 : job->kind != ACTION_REIMAGE && job->kind != ACTION_CREATE)
+		return;
+	free(vm->row.workspace);
+	vm->row.workspace = NULL;
+}
+
 static void record_success(struct vm *vm, struct job *job)
 {
 	if (job->kind == ACTION_STOP)
 		return;
+	forget_workspace(vm, job);
 	if (job->image_digest_used[0]) {
 		free(vm->row.image_digest);
 		vm->row.image_digest = xstrdup(job->image_digest_used);
