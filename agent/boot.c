@@ -20,6 +20,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/utsname.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 
@@ -98,7 +99,7 @@ static void grow_if_can(const char *serial, const char *path)
 static int step_mount_root(struct boot *boot, struct error *err)
 {
 	const char *serial = boot->agent.seed->root_serial;
-	if (disk_mount(serial, NEW_ROOT, DEVICE_MS, err) < 0)
+	if (disk_mount(serial, NEW_ROOT, 0, DEVICE_MS, err) < 0)
 		return -1;
 	grow_if_can(serial, NEW_ROOT);
 	return 0;
@@ -141,10 +142,26 @@ static int step_mount_work(struct boot *boot, struct error *err)
 		return 0;
 	auto_close int prepared =
 		open(seed->work_mount, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (disk_mount(seed->work_serial, seed->work_mount, DEVICE_MS, err) < 0)
+	if (disk_mount(seed->work_serial, seed->work_mount, 0, DEVICE_MS, err) < 0)
 		return -1;
 	grow_if_can(seed->work_serial, seed->work_mount);
 	fill_new_disk(prepared, seed->work_mount);
+	return 0;
+}
+
+/* Where the image has none for this kernel. Without them a guest still boots. */
+static int step_mount_modules(struct boot *boot, struct error *err)
+{
+	const char *serial = boot->agent.seed->modules_serial;
+	struct utsname kernel;
+	if (!serial || uname(&kernel) < 0)
+		return 0;
+	auto_free char *path = xasprintf("/lib/modules/%s", kernel.release);
+	auto_free char *own = xasprintf("%s/modules.dep", path);
+	if (access(own, F_OK) == 0)
+		return 0;
+	if (disk_mount(serial, path, MS_RDONLY, DEVICE_MS, err) < 0)
+		console_say("%s, ignoring", err->text);
 	return 0;
 }
 
@@ -174,6 +191,7 @@ static const struct step steps[] = {
 	{ "mount the root disk", step_mount_root },
 	{ "change root", step_change_root },
 	{ "mount the work disk", step_mount_work },
+	{ "mount the modules", step_mount_modules },
 	{ "place files", step_place },
 	{ "set up the network", step_network },
 };

@@ -56,7 +56,8 @@ static int wait_for_disk(const char *serial, unsigned timeout_ms, char name[DISK
 	}
 }
 
-int disk_mount(const char *serial, const char *path, unsigned timeout_ms, struct error *err)
+int disk_mount(const char *serial, const char *path, unsigned long flags, unsigned timeout_ms,
+	       struct error *err)
 {
 	char name[DISK_NAME_MAX];
 	if (wait_for_disk(serial, timeout_ms, name, err) < 0)
@@ -64,7 +65,7 @@ int disk_mount(const char *serial, const char *path, unsigned timeout_ms, struct
 	if (fs_mkdirs(path, 0755, err) < 0)
 		return -1;
 	auto_free char *device = xasprintf("/dev/%s", name);
-	if (mount(device, path, "ext4", MS_RELATIME, "") < 0)
+	if (mount(device, path, "ext4", MS_RELATIME | flags, "") < 0)
 		return error_sys(err, "cannot mount '%s' (serial '%s') at '%s'", device, serial,
 				 path);
 	return 0;

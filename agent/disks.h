@@ -14,9 +14,10 @@
 int disk_find(const char *block_path, const char *serial, char name[DISK_NAME_MAX],
 	      struct error *err);
 
-/* Waits until the disk is there, at most timeout_ms, and mounts it (ext4, read-write) at path,
- * which is made when missing. */
-int disk_mount(const char *serial, const char *path, unsigned timeout_ms, struct error *err);
+/* Waits until the disk is there, at most timeout_ms, and mounts it (ext4) at path, which is made
+ * when missing. flags: 0 or MS_RDONLY. */
+int disk_mount(const char *serial, const char *path, unsigned long flags, unsigned timeout_ms,
+	       struct error *err);
 
 /* Grows the ext4 mounted at path to the size of its device, by the kernel's own ioctl: an image
  * need not have resize2fs. Already that large is success. *ret_bytes: its size afterwards. May

@@ -85,8 +85,12 @@ static int parse_disks(const cJSON *object, struct seed *seed, struct error *err
 	static const char *const root_keys[] = { "serial", NULL };
 	static const char *const work_keys[] = { "serial", "mount", NULL };
 	const cJSON *root = json_get(object, "root"), *work = json_get(object, "work");
+	const cJSON *modules = json_get(object, "modules");
 	if (check_members(root, "root", root_keys, err) < 0 ||
 	    copy_text(root, "serial", SERIAL_MAX, &seed->root_serial, err) < 0)
+		return -1;
+	if (modules && (check_members(modules, "modules", root_keys, err) < 0 ||
+			copy_text(modules, "serial", SERIAL_MAX, &seed->modules_serial, err) < 0))
 		return -1;
 	if (cJSON_IsNull(work))
 		return 0;
@@ -262,10 +266,11 @@ static int parse_init(const cJSON *object, struct seed *seed, struct error *err)
 
 static int parse_all(const cJSON *object, struct seed *seed, struct error *err)
 {
-	static const char *const keys[] = { "version",	       "id",	"name",
-					    "hostname",	       "root",	"work",
-					    "network",	       "ready", "init",
-					    "authorized_keys", "files", NULL };
+	static const char *const keys[] = {
+		"version", "id",      "name",  "hostname", "root",
+		"work",	   "network", "ready", "init",	   "authorized_keys",
+		"files",   "modules", NULL
+	};
 	if (check_members(object, "seed", keys, err) < 0)
 		return -1;
 	if (json_int(object, "version", 0) != SEED_VERSION)
@@ -317,6 +322,7 @@ void seed_free(struct seed *seed)
 	free(seed->hostname);
 	free(seed->root_serial);
 	free(seed->work_serial);
+	free(seed->modules_serial);
 	free(seed->work_mount);
 	free(seed->init);
 	free(seed);

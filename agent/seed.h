@@ -53,6 +53,7 @@ struct seed {
 	char *id, *name, *hostname;
 	char *root_serial;
 	char *work_serial, *work_mount; /* NULL: no work disk */
+	char *modules_serial;		/* NULL: no disk of modules */
 	struct seed_network network;
 	enum seed_ready_kind ready_kind;
 	uint16_t ready_port; /* 0 when the kind needs none */

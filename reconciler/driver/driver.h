@@ -48,10 +48,11 @@ struct vm_machine {
 	const char *dir;  /* absolute path of the VM's directory */
 	int dirfd;	  /* the same, open */
 	uint32_t vcpus;
-	uint64_t memory;	 /* bytes */
-	uint64_t memory_max;	 /* how far it can grow while it runs; <= memory: not at all */
-	const char *kernel;	 /* path of vmlinux or bzImage */
-	const char *kernel_args; /* the user's, appended to the driver's own; may be "" */
+	uint64_t memory;	  /* bytes */
+	uint64_t memory_max;	  /* how far it can grow while it runs; <= memory: not at all */
+	const char *kernel;	  /* path of vmlinux or bzImage */
+	const char *kernel_args;  /* the user's, appended to the driver's own; may be "" */
+	const char *modules_disk; /* path of an ext4, shared and never written; NULL: none */
 	bool has_work_disk;
 	bool root_is_qcow2;
 	const char *mac;     /* 52:54:00:xx:xx:xx */

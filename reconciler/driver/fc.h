@@ -12,9 +12,10 @@
 
 #define FC_PROGRAM "firecracker"
 /* Device names, and the last part of their paths in the API: letters, digits and '_' only. */
-#define FC_DRIVE_ROOT "root"
-#define FC_DRIVE_WORK "work"
-#define FC_NIC	      "eth0"
+#define FC_DRIVE_ROOT	 "root"
+#define FC_DRIVE_WORK	 "work"
+#define FC_DRIVE_MODULES "modules"
+#define FC_NIC		 "eth0"
 /* Memory that is plugged comes in such blocks, taken from slots of this size. */
 #define FC_MEMORY_BLOCK	 (4u << 20)
 #define FC_MEMORY_SLOT	 (128u << 20)

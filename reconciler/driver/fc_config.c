@@ -81,6 +81,19 @@ static cJSON *work_drive(const struct context *c)
 	return c->machine->has_work_disk ? drive(FC_DRIVE_WORK, VM_FILE_WORK_DISK, false) : NULL;
 }
 
+/* Its pages are the host's cache, whoever of its VMs reads them. */
+static cJSON *modules_drive(const struct context *c)
+{
+	if (!c->machine->modules_disk)
+		return NULL;
+	cJSON *body = cJSON_CreateObject();
+	json_add_str(body, "drive_id", FC_DRIVE_MODULES);
+	json_add_str(body, "path_on_host", c->machine->modules_disk);
+	json_add_bool(body, "is_root_device", false);
+	json_add_bool(body, "is_read_only", true);
+	return body;
+}
+
 static cJSON *network(const struct context *c)
 {
 	if (!c->machine->tap)
@@ -148,6 +161,7 @@ static const struct {
 	{ "/boot-source", boot_source },
 	{ "/drives/" FC_DRIVE_ROOT, root_drive },
 	{ "/drives/" FC_DRIVE_WORK, work_drive },
+	{ "/drives/" FC_DRIVE_MODULES, modules_drive },
 	{ "/network-interfaces/" FC_NIC, network },
 	{ "/vsock", vsock },
 	{ "/balloon", balloon },

@@ -128,6 +128,18 @@ static void add_disk(struct arg_vec *args, const char *node, const char *file, b
 		  xasprintf("virtio-blk-pci,drive=%s,serial=%s,disable-legacy=on", node, node));
 }
 
+/* Nobody writes to it, so any number of VMs may have it open. A comma in an option is doubled. */
+static void add_modules(struct arg_vec *args, const char *path)
+{
+	auto_buf struct buf file = BUF_INIT;
+	buf_add(&file, "driver=file,node-name=modules-file,read-only=on,filename=");
+	for (; *path; path++)
+		buf_addf(&file, *path == ',' ? ",%c" : "%c", *path);
+	add(args, "-blockdev", file.data);
+	add(args, "-blockdev", "driver=raw,node-name=modules,file=modules-file,read-only=on");
+	add(args, "-device", "virtio-blk-pci,drive=modules,serial=modules,disable-legacy=on");
+}
+
 void qemu_forward_text(struct buf *to, const struct port_spec *port, bool with_guest)
 {
 	buf_addf(to, "%s:%s:%u", port->proto == PORT_UDP ? "udp" : "tcp", port->address,
@@ -190,6 +202,8 @@ char **qemu_argv(const struct vm_machine *machine)
 		 overlay);
 	if (machine->has_work_disk)
 		add_disk(&args, QEMU_NODE_WORK, VM_FILE_WORK_DISK, false);
+	if (machine->modules_disk)
+		add_modules(&args, machine->modules_disk);
 	add_network(&args, machine);
 	add_channels(&args);
 	arg_vec_push(&args, NULL);

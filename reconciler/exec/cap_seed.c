@@ -32,6 +32,7 @@ static int find_kernel(struct job *job, struct error *err)
 		return -1;
 	str_copy(job->kernel_digest_used, sizeof(job->kernel_digest_used), job->kernel.digest);
 	job->machine.kernel = job->kernel.boot;
+	job->machine.modules_disk = job->kernel.modules_disk;
 	job->machine.kernel_args = job->want->kernel_args;
 	return 0;
 }
@@ -50,6 +51,7 @@ static int write_seed(struct job *job, struct error *err)
 		.dns = "10.0.2.3",
 		.client_key = job->host->client_key,
 		.vm_dirfd = job->dirfd,
+		.modules_disk = job->kernel.modules_disk != NULL,
 	};
 	if (seed_write_initrd(&seed, job->kernel.modules, job->host->agent_cpio, err) < 0)
 		return -1;

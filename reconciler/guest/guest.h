@@ -33,6 +33,7 @@ struct seed {
 	const char *gateway;	/* "10.0.2.2"; may be NULL */
 	const char *dns;	/* "10.0.2.3"; may be NULL */
 	const char *client_key; /* banger's own public key line */
+	bool modules_disk;	/* there is one, with serial "modules" */
 	int vm_dirfd;		/* for the host key */
 	const char *home;	/* whose git identity goes in; NULL: $HOME */
 };

@@ -215,6 +215,8 @@ static cJSON *describe(const struct seed *seed)
 		add_text_object(json, "work", "serial", "work", "mount", "/root");
 	else
 		cJSON_AddNullToObject(json, "work");
+	if (seed->modules_disk)
+		add_text_object(json, "modules", "serial", "modules", NULL, NULL);
 	add_network(json, seed);
 	add_ready(json, &seed->spec->ready);
 	cJSON_AddNullToObject(json, "init");

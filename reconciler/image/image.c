@@ -10,6 +10,7 @@
 
 #define ROOTFS	     "rootfs.ext4"
 #define MODULES	     "modules.cpio"
+#define MODULES_DISK "modules.ext4"
 #define ROOTFS_MIN   65536
 #define MEMORY_MIN   (16 * MIB)
 #define TEXT_MAX_LEN 256
@@ -46,7 +47,7 @@ static int check_kernel(int dirfd, const cJSON *meta, struct error *err)
 }
 
 static const char *const image_files[] = { ROOTFS, "image.json", NULL };
-static const char *const kernel_files[] = { "vmlinux",	   "vmlinuz",	 MODULES,
+static const char *const kernel_files[] = { "vmlinux",	   "vmlinuz",	 MODULES, MODULES_DISK,
 					    "kernel.json", "SHA256SUMS", NULL };
 const struct shelf_kind shelf_images = {
 	.word = "image",
@@ -88,6 +89,7 @@ void kernel_clear(struct kernel *kernel)
 	free(kernel->digest);
 	free(kernel->boot);
 	free(kernel->modules);
+	free(kernel->modules_disk);
 	free(kernel->release);
 	*kernel = (struct kernel){ 0 };
 }
@@ -189,6 +191,10 @@ int kernel_find(const struct image_store *store, const char *name_or_digest, str
 		.modules = xasprintf("%s/" MODULES, path),
 		.release = xstrdup(json_str(meta, "release", "")),
 	};
+	/* One that was pulled by an older recipe has none. */
+	auto_free char *disk = xasprintf("%s/" MODULES_DISK, digest);
+	if (faccessat(fd, disk, F_OK, 0) == 0)
+		ret->modules_disk = xasprintf("%s/" MODULES_DISK, path);
 	return 0;
 }
 

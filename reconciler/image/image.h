@@ -2,7 +2,8 @@
  *
  *	<state>/images/<digest>/   rootfs.ext4 image.json      immutable, digest = sha256 of rootfs
  *	<state>/images/names/tiny -> ../<digest>               a name moves, a digest never changes
- *	<state>/kernels/<digest>/  vmlinux|vmlinuz modules.cpio kernel.json SHA256SUMS
+ *	<state>/kernels/<digest>/  vmlinux|vmlinuz modules.cpio modules.ext4 kernel.json
+ *	                           SHA256SUMS;
  *	                           digest = sha256 of SHA256SUMS, which lists the others
  *	<state>/kernels/names/debian-cloud -> ../<digest>
  *	<state>/images/.building-<pid>-<n>                     swept when its builder is gone
@@ -43,9 +44,10 @@ void images_clear(struct image_vec *images);
 struct kernel {
 	char *name;
 	char *digest;
-	char *boot;    /* path of vmlinux or vmlinuz */
-	char *modules; /* path of modules.cpio */
-	char *release; /* "6.1.0-56-cloud-amd64" */
+	char *boot;	    /* path of vmlinux or vmlinuz */
+	char *modules;	    /* path of modules.cpio */
+	char *modules_disk; /* path of modules.ext4; NULL: has none */
+	char *release;	    /* "6.1.0-56-cloud-amd64" */
 };
 void kernel_clear(struct kernel *kernel);
 

@@ -220,7 +220,8 @@ static int digest_build(const struct pull *pull, const struct build *build,
 			char ret[STORE_DIGEST_LEN + 1], struct error *err)
 {
 	static const char *const image[] = { "rootfs.ext4", NULL };
-	static const char *const kernel[] = { "vmlinux", "vmlinuz", "modules.cpio", NULL };
+	static const char *const kernel[] = { "vmlinux", "vmlinuz", "modules.cpio", "modules.ext4",
+					      NULL };
 	static const char *const list[] = { SUMS, NULL };
 	auto_buf struct buf sums = BUF_INIT;
 	if (sha256(pull, build, pull->kind == &shelf_images ? image : kernel, &sums, err) < 0)

@@ -5,6 +5,7 @@
 # makes	vmlinuz		as packaged
 #	vmlinux		its uncompressed payload, booted by its PVH entry: half a second less under TCG
 #	modules.cpio	/lib/banger/modules/<release>/*.ko and `order`, the first part of each VM's initrd
+#	modules.ext4	the kernel's /lib/modules/<release>, for all its VMs one read-only disk
 #	kernel.json
 set -eu
 
@@ -73,7 +74,8 @@ extract_with() {
 }
 
 begin "kernel $1" "$2" "$3"
-need awk cpio grep lz4
+need awk cpio depmod grep lz4
+need_filesystem
 [ "$1" != debian ] || need xz
 stage resolve "$meta"
 lock_cache
@@ -94,7 +96,7 @@ dpkg-deb --fsys-tarfile "$(file_of "$package")" |
 		--exclude='*/kernel/drivers/media' --exclude='*/kernel/drivers/net/wireless' \
 		--exclude='*/kernel/drivers/net/ethernet' --exclude='*/kernel/drivers/iio' \
 		--exclude='*/kernel/drivers/usb' --exclude='*/kernel/drivers/scsi' \
-		--exclude='*/kernel/drivers/infiniband' --exclude='*/kernel/net/netfilter' \
+		--exclude='*/kernel/drivers/infiniband' \
 		./boot ./lib/modules
 release=$(basename "$tree"/lib/modules/*)
 
@@ -117,10 +119,16 @@ find "$work/cpio" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 (cd "$work/cpio" && find . -mindepth 1 | sort |
 	cpio --quiet --reproducible -R 0:0 -H newc -o) > "$work/modules.cpio"
 
+stage modules.ext4 "$release"
+depmod -b "$tree" "$release"
+root=$tree/lib/modules/$release
+make_filesystem 62616e67-6572-4d6f-8064-6d6f64756c60 4
+mv "$work/rootfs.ext4" "$work/modules.ext4"
+
 stage kernel "$release"
 cp "$tree/boot/vmlinuz-$release" "$work/vmlinuz"
 boot=vmlinuz
-set -- "$work/vmlinuz" "$work/modules.cpio"
+set -- "$work/vmlinuz" "$work/modules.cpio" "$work/modules.ext4"
 if extract_vmlinux "$work/vmlinuz" "$work/vmlinux"; then
 	boot=vmlinux
 	set -- "$@" "$work/vmlinux"

@@ -20,6 +20,15 @@ def scenario_fields_reach_the_guest(home):
     equal(home.ssh("web", "stat", "-c", "%a %U %G", "/etc/deep/er/motd"), "640 nobody nogroup", "mode and owner")
     equal(home.ssh("web", "git", "config", "--global", "user.name"), "Ann Example", "git identity")
     equal(home.ssh("web", "sh", "-c", "stat -c %a /root /root/.ssh /root/.ssh/authorized_keys"), "700\n700\n600", "sshd's wishes")
+    # Both come anew at every start, as they are on the host by then.
+    home.file("motd", "welcome back\n")
+    home.file(home.env["HOME"] + "/.gitconfig", "[user]\n\tname = Ann Other\n\temail = ann@example.org\n")
+    home.ssh("web", "sh", "-c", "chmod 600 /etc/deep/er/motd; chown 1:1 /etc/deep/er/motd")
+    home.banger("restart", "web")
+    wait_for("ssh", 60, lambda: home.banger("ssh", "web", "--", "true", code=None).code == 0)
+    equal(home.ssh("web", "cat", "/etc/deep/er/motd"), "welcome back", "file, changed")
+    equal(home.ssh("web", "stat", "-c", "%a %U %G", "/etc/deep/er/motd"), "640 nobody nogroup", "mode and owner again")
+    equal(home.ssh("web", "git", "config", "--global", "user.name"), "Ann Other", "git identity, changed")
     # The host key that answers is the one that banger made, and nothing asks.
     vm = home.vm("web")
     with open(os.path.join(home.state, "vms", vm["id"], "host_key.pub")) as f:
@@ -56,17 +65,26 @@ def scenario_nat_is_off_unless_asked(home):
         server.server_close()
 
 
+def modules(home, vm):
+    """Those that are not in the initrd come from the kernel's own disk, which nobody writes."""
+    loaded = home.ssh(vm, "sh", "-c", "modprobe dummy && modprobe nf_tables && cat /proc/modules && "
+                      "grep /lib/modules /proc/mounts")
+    check("dummy " in loaded and "nf_tables " in loaded and "ext4 ro," in loaded, loaded)
+
+
 def scenario_another_kernel_and_readiness_by_port(home):
     spec = home.spec(web=", kernel: debian, ready: 'tcp:22'", quick=", ready: none")
     home.banger("apply", "-f", spec, "--yes", timeout=600)
     release = home.ssh("web", "uname", "-r")
     check("cloud" not in release, f"kernel: debian is {release}")
+    modules(home, "web")
     first = home.ssh("web", "cat", "/proc/sys/kernel/random/boot_id")
     text = open(spec).read()
     home.file("vms.yaml", text.replace("kernel: debian,", "kernel: debian-cloud,"))
     check("(restart)" in home.banger("diff", "-f", spec, code=1).out, "a kernel is a restart")
     home.banger("apply", "-f", spec, "--yes", timeout=600)
     check("cloud" in home.ssh("web", "uname", "-r"), "and back")
+    modules(home, "web")
     check(home.ssh("web", "cat", "/proc/sys/kernel/random/boot_id") != first, "restarted")
 
 

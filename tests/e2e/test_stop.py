@@ -8,6 +8,7 @@ import subprocess
 import time
 
 from harness import PATIENCE, check, equal, wait_for
+from test_fields import modules
 from test_lifecycle import FLAGS, boot_id
 
 WRITER = "(n=0; while n=$((n+1)); do echo $n; sleep 0.01; done > /root/lines 2> /dev/null < /dev/null &)"
@@ -100,6 +101,7 @@ def scenario_debian_is_a_guest_like_any_other(home):
     equal(home.ssh("deb", "systemctl", "is-system-running"), "running", "no unit failed")
     equal(home.ssh("deb", "sh", "-c", "ls /etc/ssh/ssh_host_*_key; git --version | cut -c1-11").split("\n"),
           ["/etc/ssh/ssh_host_ed25519_key", "git version"], "the seed's key is the only one")
+    modules(home, "deb")
     home.ssh("deb", "sh", "-c", "systemctl stop broken; printf '[Service]\\nExecStart=/bin/false\\n' > "
              "/run/systemd/system/broken.service; systemctl start broken; sleep 1; true")
     sick = home.banger("health", "deb", "-o", "json", code=1).json()[0]["health"]

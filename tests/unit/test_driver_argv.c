@@ -23,6 +23,7 @@ static struct vm_machine machine(void)
 				    .memory = 128 * MIB,
 				    .kernel = "/state/kernels/k/vmlinux",
 				    .kernel_args = "",
+				    .modules_disk = "/state,x/kernels/k/modules.ext4",
 				    .root_is_qcow2 = true,
 				    .mac = "52:54:00:01:02:03",
 				    .address = "127.64.1.2" };

@@ -88,10 +88,12 @@ static void what_is_not_there_is_not_told(void **state)
 	auto_buf struct buf text = BUF_INIT;
 	w->machine.tap = NULL;
 	w->machine.has_work_disk = false;
+	w->machine.modules_disk = NULL;
 	w->machine.memory_max = 0;
 	print_calls(&w->machine, FC_VERSION(1, 17), &text);
 	assert_null(strstr(text.data, "network-interfaces"));
 	assert_null(strstr(text.data, "work"));
+	assert_null(strstr(text.data, "modules"));
 	assert_null(strstr(text.data, "hotplug"));
 	assert_null(strstr(text.data, "memhp"));
 }

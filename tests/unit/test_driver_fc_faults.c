@@ -53,7 +53,7 @@ static void nothing_is_left(const struct world *w)
 	struct stat st;
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
 		MUST(fstatat(w->dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) < 0);
-	MUST(count_entries(w->dir) == 2 + 3 + 2);
+	MUST(count_entries(w->dir) == 2 + 4 + 2);
 	MUST(!lock_is_held(w->dirfd, VM_FILE_LOCK));
 	MUST(hv_firecracker.find(w->vms, &found, &err) == 0 && found.count == 0);
 	hv_processes_clear(&found);

@@ -79,6 +79,7 @@ static inline struct world *world_make(void)
 	make_file(w->dirfd, VM_FILE_INITRD, "seed", 4);
 	make_file(w->dirfd, VM_FILE_ROOT_DISK, "", 1 << 20);
 	make_file(w->dirfd, VM_FILE_WORK_DISK, "", 1 << 20);
+	make_file(w->dirfd, "modules.ext4", "", 1 << 20);
 	w->machine = (struct vm_machine){ .id = "ab12",
 					  .name = "web",
 					  .dir = w->dir,
@@ -88,6 +89,7 @@ static inline struct world *world_make(void)
 					  .memory_max = GIB,
 					  .kernel = w->kernel,
 					  .kernel_args = "loglevel=7",
+					  .modules_disk = "modules.ext4",
 					  .has_work_disk = true,
 					  .mac = "52:54:00:01:02:03",
 					  .tap = "bgr-ab12",

@@ -32,7 +32,7 @@
 	"touch $1/left-over; mkdir $1/work; touch $1/work/x\n" META
 #define KERNEL                                                                                     \
 	"set -e; shift; " COUNT "echo vm > $1/vmlinux; echo vz > $1/vmlinuz; echo m > "            \
-	"$1/modules.cpio\n"                                                                        \
+	"$1/modules.cpio; echo d > $1/modules.ext4\n"                                              \
 	"printf '{\"format\":1,\"name\":\"debian-cloud\",\"release\":\"6.1.0-1\","                 \
 	"\"boot\":\"vmlinux\"}' > $1/kernel.json\n"
 
@@ -180,6 +180,12 @@ static void a_pull_makes_image_and_kernel(void **state)
 	assert_non_null(strstr(kernel.boot, "/vmlinux"));
 	assert_int_equal(access(kernel.boot, R_OK), 0);
 	assert_int_equal(access(kernel.modules, R_OK), 0);
+	assert_int_equal(access(kernel.modules_disk, R_OK), 0);
+	/* One that an older recipe made has none. */
+	assert_int_equal(unlink(kernel.modules_disk), 0);
+	kernel_clear(&kernel);
+	assert_int_equal(kernel_find(&place->store, "debian-cloud", &kernel, &err), 0);
+	assert_null(kernel.modules_disk);
 	kernel_clear(&kernel);
 	assert_int_equal(runs(place), 2);
 	pulled(place, false);

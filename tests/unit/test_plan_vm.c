@@ -171,6 +171,38 @@ static void pages_add_up_to_the_plan(void **state)
 	plan_clear(&plan);
 }
 
+static void a_workspace_is_what_its_record_says(void **state)
+{
+	(void)state;
+	struct error err;
+	const char text[] = "{\"source\":\"/src\",\"path\":\"/root/repo\",\"mode\":\"full\","
+			    "\"wanted_branch\":\"b\",\"wanted_from\":\"\","
+			    "\"include_untracked\":true,\"base\":\"1a2b\"}";
+	auto_json cJSON *record = json_parse(text, sizeof(text) - 1, &err);
+	const struct workspace_spec same = { .source = "/link",
+					     .path = WORKSPACE_PATH,
+					     .mode = WORKSPACE_FULL,
+					     .branch = "b",
+					     .from = "",
+					     .include_untracked = true };
+	assert_true(workspace_is_as_wanted(&same, "/src", record));
+	assert_false(workspace_is_as_wanted(&same, "/link", record));
+	struct workspace_spec other[5];
+	for (size_t i = 0; i < ARRAY_COUNT(other); i++)
+		other[i] = same;
+	other[0].path = "/srv";
+	other[1].mode = WORKSPACE_SHALLOW;
+	other[2].branch = "";
+	other[3].from = "v1";
+	other[4].include_untracked = false;
+	for (size_t i = 0; i < ARRAY_COUNT(other); i++)
+		assert_false(workspace_is_as_wanted(&other[i], "/src", record));
+	/* When exec prepares is no matter of what is there. */
+	other[0] = same;
+	other[0].auto_prepare = true;
+	assert_true(workspace_is_as_wanted(&other[0], "/src", record));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +214,7 @@ int main(void)
 		cmocka_unit_test(text_is_coloured_by_sign_and_cannot_drive_a_terminal),
 		cmocka_unit_test(the_wire_is_strict),
 		cmocka_unit_test(pages_add_up_to_the_plan),
+		cmocka_unit_test(a_workspace_is_what_its_record_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
