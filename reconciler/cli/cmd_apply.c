@@ -36,6 +36,7 @@ static const struct {
 	{ "take-over", "take_over" },
 	{ "allow-data-loss", "allow_data_loss" },
 	{ "update-images", "update_images" },
+	{ "rollback", "return_on_failure" },
 };
 
 /* Whether git finds something new is the caller's to look at; what is wrong with the files is said
@@ -200,6 +201,35 @@ static enum wait_goal goal_of(enum action_kind kind)
 	return kind == ACTION_STOP ? GOAL_DOWN : GOAL_UP;
 }
 
+/* The daemon is on its way back: nobody should take the end of the failure for the end of it. */
+static void follow_rollback(struct cli *cli)
+{
+	struct error err = { 0 };
+	auto_json cJSON *list = NULL;
+	auto_json cJSON *ops = cJSON_CreateArray();
+	auto_wait_items struct wait_item_vec items = { 0 };
+	if (conn_list(cli, "op.list", NULL, &list, &err) < 0)
+		return;
+	const cJSON *op;
+	cJSON_ArrayForEach(op, list)
+	{
+		if (strcmp(json_str(op, "kind", ""), "rollback") != 0)
+			continue;
+		cJSON *item = cJSON_CreateObject();
+		json_add_str(item, "name", json_str(op, "name", ""));
+		json_add_str(item, "op", json_str(op, "id", ""));
+		cJSON_AddItemToArray(ops, item);
+	}
+	wait_items_add(&items, ops, GOAL_UP);
+	if (!items.count || wait_all(cli, &items, 0, &err) != STATUS_DONE)
+		return;
+	for (size_t i = 0; i < items.count; i++)
+		cli_complain(cli, "banger: vm '%s' %s%s", items.at[i].name,
+			     items.at[i].success ? "is back to what it was last ready with"
+						 : "could not go back: ",
+			     items.at[i].success ? "" : items.at[i].err.text);
+}
+
 /* Does what planned says and follows it. */
 static int carry_out(struct cli *cli, const char *method, struct request *request,
 		     const struct planned *planned)
@@ -220,6 +250,9 @@ static int carry_out(struct cli *cli, const char *method, struct request *reques
 			       goal_of(planned_kind(planned, json_str(op, "name", ""))));
 	}
 	int status = wait_finish(cli, &items, planned->json);
+	if (status != STATUS_DONE && status != STATUS_INTERRUPTED &&
+	    json_bool(params, "return_on_failure", false))
+		follow_rollback(cli);
 	if (status == STATUS_INTERRUPTED || status == STATUS_TIMEOUT || !request->set.count)
 		return status;
 	if (command_flag(cli->command, "no-wait") && cli_flag(cli, "no-wait"))

@@ -90,8 +90,16 @@ const struct flag global_flags[] = {
 
 static const struct flag file_flags[] = { FLAG_FILE, { 0 } };
 static const struct flag diff_flags[] = { FLAG_FILE, FLAGS_POLICY, { 0 } };
-static const struct flag apply_flags[] = { FLAG_FILE,	 FLAG_YES,     FLAGS_POLICY,
-					   FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
+static const struct flag apply_flags[] = {
+	FLAG_FILE,
+	FLAG_YES,
+	FLAGS_POLICY,
+	{ .name = "rollback",
+	  .doc = "when a change fails, return all that were changed to what was good" },
+	FLAG_NO_WAIT,
+	FLAG_TIMEOUT,
+	{ 0 },
+};
 static const struct flag wait_flags[] = { FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
 static const struct flag delete_flags[] = {
 	FLAG_FILE, FLAG_YES, FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 }

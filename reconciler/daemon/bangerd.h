@@ -15,6 +15,8 @@
  * ballast.c  space for the moment when there is none
  * conn.c     RPC connections; rpc_*.c the handlers
  * lease.c    what lasts as long as a connection: ephemeral VMs, work in a guest
+ * roll.c     replicas that are changed a few at a time
+ * rollback.c what a failed change returns to
  * ssh_config.c the file for plain ssh */
 #ifndef DAEMON_BANGERD_H
 #define DAEMON_BANGERD_H
@@ -123,6 +125,9 @@ struct vm {
 	char waiting[280]; /* why nothing happens, from the plan */
 	/* What shall be done to it is put off: looked at again whenever another VM changed. */
 	enum gate { GATE_OPEN, GATE_WAIT, GATE_BLOCKED } gate;
+	bool behind;	    /* `want` differs from `applied` by what interrupts the guest */
+	bool keeps_old;	    /* it waits for its turn: what is done to it now is by `applied` */
+	bool change_failed; /* the last try to make it what is wanted */
 };
 
 struct vm *vm_new(struct bangerd *d, struct store_vm *row,
@@ -183,13 +188,6 @@ void converge(void *bangerd); /* before-sleep hook */
 void converge_schedule_ttl(struct bangerd *d);
 struct capabilities vm_capabilities(const struct bangerd *d);
 
-/* --- order.c --- */
-/* Whether the action has to wait for other VMs of its stack; says so in vm->waiting. */
-enum gate order_gate(struct vm *vm, enum action_kind kind);
-/* For a VM that no file speaks for: whom it depends on is there and does not wait for it. */
-int order_check(struct bangerd *d, const char *stack, const struct vm_spec *spec,
-		struct error *err);
-
 /* --- outcome.c --- */
 void job_done(struct work *work);
 void job_progressed(struct job *job);
@@ -218,6 +216,7 @@ void pulls_free(struct bangerd *d);
 /* --- stack.c --- */
 struct apply_options {
 	bool prune, prune_all, adopt, take_over, allow_data_loss, update_images, watched;
+	bool rollback;		 /* what fails returns to what was good */
 	bool delete_named;	 /* `delete -f`: what the specs name goes */
 	const cJSON *workspaces; /* what the client found where they come from; may be NULL */
 	struct actor by;
@@ -397,6 +396,8 @@ struct bangerd {
 	struct loop_timer *resync, *ttl, *accept_again;
 	struct lease *leases;
 	struct loop_timer *lease_grace, *ssh_config;
+	struct loop_timer *agents_grace;
+	bool agents_known; /* guests had time to answer since we began */
 	bool any_dirty, any_gated, ops_moved, failed;
 	struct image_hint *hints; /* stack_context()'s */
 	size_t hint_count;

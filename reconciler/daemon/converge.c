@@ -9,7 +9,7 @@
  *
  * An operation ends by success here only, when the plan has nothing more to do: a job that was
  * already under way when somebody asked for something else says nothing about what was asked. */
-#include "daemon/bangerd.h"
+#include "daemon/sets.h"
 #include "base/log.h"
 
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MAX_MS	 300000 /* five minutes */
+#define ROUNDS_MAX	 8
 
 struct capabilities vm_capabilities(const struct bangerd *d)
 {
@@ -36,6 +37,7 @@ void vm_mark(struct vm *vm)
 void vm_mark_now(struct vm *vm)
 {
 	vm->failures = 0;
+	vm->change_failed = false;
 	vm->last_error = (struct error){ 0 };
 	vm->stuck = false;
 	vm->touched = true;
@@ -68,11 +70,17 @@ void vm_back_off(struct vm *vm)
 
 /* --- decisions --- */
 
+/* What is made of it now. */
+static const struct vm_spec *target_of(const struct vm *vm)
+{
+	return vm->keeps_old ? vm->applied : vm->want;
+}
+
 static bool needs_address(const struct vm *vm, enum action_kind kind)
 {
 	if (kind == ACTION_STOP || kind == ACTION_DELETE || kind == ACTION_LIVE)
 		return false;
-	return vm->want->state == STATE_RUNNING && !vm->pid;
+	return target_of(vm)->state == STATE_RUNNING && !vm->pid;
 }
 
 /* Chosen here and not by the job, and written down before it begins: two jobs never take one
@@ -119,7 +127,7 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	if (kind != ACTION_CREATE && kind != ACTION_REIMAGE)
 		job->image_digest = xstrdup(vm->row.image_digest);
 	if (kind != ACTION_DELETE) {
-		job->want = vm_spec_copy(vm->want);
+		job->want = vm_spec_copy(target_of(vm));
 		job->have = vm->applied ? vm_spec_copy(vm->applied) : NULL;
 	}
 	if (vm->pidfd >= 0)
@@ -143,6 +151,7 @@ static void pull_failed(struct vm *vm, const struct error *failure)
 	/* Once for each: all that want an image come here again with every try of it. */
 	if (strcmp(vm->last_error.text, failure->text) != 0)
 		vm_event(vm, EVENT_FAILED, "%s", failure->text);
+	vm->change_failed = vm->applied != NULL;
 	vm->last_error = *failure;
 	if (error_retry(failure->code) == RETRY_BACKOFF)
 		vm_back_off(vm);
@@ -161,14 +170,14 @@ static bool waits_for_pull(struct vm *vm, enum action_kind kind)
 	bool by_name = kind == ACTION_CREATE || kind == ACTION_REIMAGE;
 	struct error failure = { 0 };
 	struct pull *pull =
-		pull_need(vm->d, vm->want, by_name ? NULL : vm->row.image_digest, &failure);
+		pull_need(vm->d, target_of(vm), by_name ? NULL : vm->row.image_digest, &failure);
 	if (failure.code != ERROR_NONE) {
 		pull_failed(vm, &failure);
 		return true;
 	}
 	if (!pull)
 		return false;
-	snprintf(vm->waiting, sizeof(vm->waiting), "pulling image '%s'", vm->want->image);
+	snprintf(vm->waiting, sizeof(vm->waiting), "pulling image '%s'", target_of(vm)->image);
 	if (!vm->op)
 		vm_begin_op(vm, action_kind_name(kind));
 	op_stage(vm->d, vm->op, "pull", pull_op(pull)->stage);
@@ -193,7 +202,8 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 		return ACTION_DELETE;
 	if (is_expired(vm) && (state.running || state.disks_made))
 		return ACTION_DELETE;
-	plan_vm(vm->row.name, vm->want, &state, &policy, &plan);
+	state.image_outdated &= !vm->keeps_old;
+	plan_vm(vm->row.name, target_of(vm), &state, &policy, &plan);
 	bool unfinished = vm_may_resume(vm) || vm_growth_is_pending(vm);
 	enum action_kind kind = plan.kind == ACTION_NONE && unfinished ? ACTION_LIVE : plan.kind;
 	*ret_worst = plan.worst;
@@ -219,6 +229,7 @@ static void nothing_to_do(struct vm *vm)
 	/* A guest may come round by itself after all. */
 	if (!vm->stuck && vm->ready)
 		vm->last_error = (struct error){ 0 };
+	rollback_forget_if_done(vm);
 	if (vm->op && vm->pid && !vm->ready)
 		vm_expect_ready(vm);
 	else
@@ -226,21 +237,41 @@ static void nothing_to_do(struct vm *vm)
 }
 
 /* Other VMs come first. Whoever waits for one that will not come is told so. */
-static bool is_gated(struct vm *vm, enum action_kind kind)
+static bool is_gated(struct vm *vm, enum gate gate)
 {
 	struct error err;
-	vm->gate = order_gate(vm, kind);
-	if (vm->gate == GATE_OPEN)
+	vm->gate = gate;
+	if (gate == GATE_OPEN)
 		return false;
 	vm->d->any_gated = true;
-	if (vm->gate == GATE_WAIT) {
+	if (gate == GATE_WAIT) {
 		op_stage(vm->d, vm->op, "wait", vm->waiting);
 		return true;
 	}
 	vm->restart_asked = false;
-	error_set(&err, ERROR_SYSTEM, "vm '%s' %s", vm->row.name, vm->waiting);
+	error_set(&err, ERROR_SYSTEM, "vm '%s': %s", vm->row.name, vm->waiting);
 	vm_op_done(vm, &err);
 	return true;
+}
+
+/* A replica whose turn it is not: kept going by what it was made from. */
+static bool waits_for_its_turn(struct vm *vm, enum action_kind *kind, enum change_class *worst)
+{
+	char why[sizeof(vm->waiting)];
+	enum gate gate = roll_gate(vm, *kind);
+	if (gate == GATE_OPEN)
+		return false;
+	memcpy(why, vm->waiting, sizeof(why));
+	vm->keeps_old = true;
+	*kind = decide(vm, worst);
+	memcpy(vm->waiting, why, sizeof(why));
+	return is_gated(vm, gate);
+}
+
+static bool is_idle(enum action_kind kind)
+{
+	return kind == ACTION_NONE || kind == ACTION_WAIT || kind == ACTION_KEEP ||
+	       kind == ACTION_ADOPT || kind == ACTION_REFUSE;
 }
 
 static void look_at(struct vm *vm)
@@ -253,24 +284,22 @@ static void look_at(struct vm *vm)
 			atomic_store(&vm->job->cancel, true);
 		return;
 	}
+	if (rollback_if_due(vm))
+		return;
 	if (vm->retry && loop_timer_is_set(vm->retry) && !vm->row.deleting)
 		return;
 	enum change_class worst;
+	vm->keeps_old = false;
 	enum action_kind kind = decide(vm, &worst);
-	switch (kind) {
-	case ACTION_NONE:
-	case ACTION_WAIT:
-	case ACTION_KEEP:
-	case ACTION_ADOPT:
-	case ACTION_REFUSE:
-		nothing_to_do(vm);
+	bool waits = waits_for_its_turn(vm, &kind, &worst);
+	if (is_idle(kind)) {
+		if (!waits)
+			nothing_to_do(vm);
 		return;
-	default:
-		break;
 	}
 	if (vm->stuck && kind != ACTION_DELETE)
 		return;
-	if (!waits_for_pull(vm, kind) && !is_gated(vm, kind))
+	if (!waits_for_pull(vm, kind) && (waits || !is_gated(vm, order_gate(vm, kind))))
 		submit(vm, kind, worst);
 }
 
@@ -299,15 +328,17 @@ static bool is_waiting(const struct vm *vm)
 void converge(void *bangerd)
 {
 	struct bangerd *d = bangerd;
-	if (!d->any_dirty)
-		return;
-	d->any_dirty = false;
-	look_at_all(d, is_dirty);
-	/* Those that wait for others are judged by what the others do now. */
-	if (!d->any_gated)
-		return;
-	d->any_gated = false;
-	look_at_all(d, is_waiting);
+	/* A look may mark others: a rollback does, whoever is forgotten may have been waited for.
+	 */
+	for (int round = 0; d->any_dirty && round < ROUNDS_MAX; round++) {
+		d->any_dirty = false;
+		look_at_all(d, is_dirty);
+		/* Those that wait for others are judged by what the others do now. */
+		if (!d->any_gated)
+			continue;
+		d->any_gated = false;
+		look_at_all(d, is_waiting);
+	}
 }
 
 /* --- ttl --- */

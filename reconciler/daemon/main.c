@@ -1,6 +1,6 @@
 /* bangerd: opens the store, looks what runs, and keeps both in agreement until it is told to end.
  * Virtual machines are not its children and do not end with it. */
-#include "daemon/bangerd.h"
+#include "daemon/sets.h"
 #include "exec/capability.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -154,6 +154,7 @@ static int set_up(struct bangerd *d, struct error *err)
 	loop_before_sleep(d->loop, converge, d);
 	for (size_t i = 0; i < d->vm_count; i++)
 		vm_mark(d->vms[i]);
+	roll_begin(d);
 	leases_resume(d);
 	ssh_config_stale(d);
 	converge_schedule_ttl(d);
@@ -171,6 +172,7 @@ static void tear_down(struct bangerd *d)
 	pulls_cancel(d);
 	/* Before the connections: their ephemeral VMs wait for the next daemon. */
 	leases_free(d);
+	loop_timer_free(d->agents_grace);
 	conns_free(d);
 	pool_free(d->pool);
 	for (size_t i = 0; i < d->vm_count; i++)

@@ -3,7 +3,7 @@
  * Theory of operation: nothing is scheduled. A VM whose action has to wait keeps it, is marked as
  * waiting, and is judged again whenever any VM was looked at; so the order comes about by itself,
  * also after a restart of the daemon. */
-#include "daemon/bangerd.h"
+#include "daemon/sets.h"
 #include "plan/order.h"
 
 #include <stdio.h>

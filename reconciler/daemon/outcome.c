@@ -3,7 +3,7 @@
  * Each is written down and the VM marked; what follows is decided in converge.c. A job's failure
  * ends the operation it worked for and no other, and holds nothing up that was asked while it
  * ran. */
-#include "daemon/bangerd.h"
+#include "daemon/sets.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "exec/handles.h"
@@ -63,6 +63,8 @@ void vm_ready_changed(struct vm *vm)
 		loop_timer_stop(vm->ready_timer);
 	if (!vm->stuck)
 		vm->last_error = (struct error){ 0 };
+	if (good_proven(vm))
+		vm_save_or_log(vm);
 	if (!vm->booting) { /* it was found running */
 		log_info(vm->row.name, "ready");
 		vm_event(vm, EVENT_READY, "ready, found running");
@@ -116,20 +118,27 @@ static void record_success(struct vm *vm, struct job *job)
 		free(vm->row.kernel_digest);
 		vm->row.kernel_digest = xstrdup(job->kernel_digest_used);
 	}
+	good_unproven(vm);
 	vm_spec_free(vm->applied);
 	vm->applied = take_ptr(&job->want);
 	free(vm->row.applied);
 	auto_json cJSON *json = vm_spec_to_json(vm->applied);
 	vm->row.applied = json_print(json);
+	if (vm->pid && vm->ready && !job->stopped)
+		good_proven(vm);
+	vm_compare(vm);
 }
 
 static void record_gone(struct vm *vm)
 {
 	free(vm->row.image_digest);
 	free(vm->row.applied);
-	vm->row.image_digest = vm->row.applied = NULL;
+	free(vm->row.good);
+	free(vm->row.rollback);
+	vm->row.image_digest = vm->row.applied = vm->row.good = vm->row.rollback = NULL;
 	vm_spec_free(vm->applied);
 	vm->applied = NULL;
+	vm_compare(vm);
 }
 
 static void process_started(struct vm *vm, struct job *job)
@@ -184,6 +193,7 @@ static void job_failed(struct vm *vm, struct job *job)
 	vm_event(vm, EVENT_FAILED, "%s failed: %s", action_kind_name(job->kind), job->err.text);
 	if (vm->touched)
 		return; /* something was asked for since: that is tried at once */
+	vm->change_failed = vm->applied && !vm_spec_equal(vm->applied, vm->want);
 	vm->last_error = job->err;
 	auto_free char *who = xasprintf("vm '%s': %s", vm->row.name, action_kind_name(job->kind));
 	error_wrap(&vm->last_error, "%s", who);
@@ -251,7 +261,7 @@ static void succeeded(struct vm *vm, struct job *job)
 	auto_buf struct buf changed = BUF_INIT;
 	changes_text(vm->d, vm->applied, job->want, &changed);
 	say_done(vm, job, changed.data);
-	vm->stuck = false;
+	vm->stuck = vm->change_failed = false;
 	vm->last_error = (struct error){ 0 };
 	if (job->kind == ACTION_DELETE)
 		record_gone(vm); /* it is wanted again meanwhile, or its ttl has passed */

@@ -1,5 +1,5 @@
 /* The VM verbs. Imperative commands only write intent and mark the VM; the loop does the rest. */
-#include "daemon/bangerd.h"
+#include "daemon/sets.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "sys/proc.h"

@@ -1,5 +1,5 @@
 /* A spec set against the store: which plan it makes, and writing that plan down as intent. */
-#include "daemon/bangerd.h"
+#include "daemon/sets.h"
 #include "base/log.h"
 
 #include <inttypes.h>
@@ -71,11 +71,26 @@ size_t stack_size(const struct bangerd *d, const char *name)
 	return size;
 }
 
+/* A watched directory would bring back at its next look what a rollback has just left. */
+static int check_rollback(const struct store_stack *known, const char *source,
+			  const struct apply_options *options, struct error *err)
+{
+	if (!options->rollback || !known || !known->watched || strcmp(known->source, source) != 0)
+		return 0;
+	return error_set(
+		err, ERROR_CONFLICT,
+		"'%s' is watched and would undo a rollback at once: change the file back, or "
+		"banger unwatch first",
+		source);
+}
+
 static int check_source(struct bangerd *d, const char *stack, const char *source,
 			const struct apply_options *options, struct error *err)
 {
 	const struct store_stack *known = stack_find(d, stack);
 	bool same = known && !strcmp(known->source, source);
+	if (check_rollback(known, source, options, err) < 0)
+		return -1;
 	if (same && known->watched && options->delete_named)
 		return error_set(
 			err, ERROR_CONFLICT,
@@ -249,6 +264,8 @@ static bool set_intent(struct bangerd *d, const char *stack, const struct plan_m
 	}
 	if (member->have.image_outdated)
 		vm->reimage_asked = true;
+	if (options->rollback && rollback_note(vm))
+		changed = true;
 	return changed;
 }
 

@@ -1,6 +1,6 @@
 /* A VM in memory. The row is intent and identity; everything about the process was seen on the
  * host. */
-#include "daemon/bangerd.h"
+#include "daemon/sets.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "exec/handles.h"
@@ -110,6 +110,7 @@ struct vm *vm_new(struct bangerd *d, struct store_vm *row, struct error *err)
 		vm_free(vm);
 		return NULL;
 	}
+	vm_compare(vm);
 	vm_insert(d, vm);
 	return vm;
 }
@@ -152,11 +153,15 @@ void vm_want(struct vm *vm, const struct vm_spec *spec)
 	if (!same) {
 		vm->row.revision++;
 		vm->row.allow_data_loss = false;
+		vm->change_failed = false;
+		free(vm->row.rollback);
+		vm->row.rollback = NULL;
 	}
 	vm_spec_free(vm->want);
 	free(vm->row.spec);
 	vm->want = copy;
 	vm->row.spec = text;
+	vm_compare(vm);
 }
 
 void vm_revive(struct vm *vm)

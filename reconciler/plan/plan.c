@@ -108,6 +108,10 @@ static uint64_t digest_vm(uint64_t digest, const struct vm_plan *vm)
 	digest = digest_text(digest, change_class_name(vm->worst));
 	digest = digest_text(digest, vm->reason);
 	digest = digest_text(digest, vm->summary);
+	digest = digest_text(digest, vm->set);
+	digest = digest_text(digest, vm->after);
+	for (uint32_t left = vm->at_a_time; left; left >>= 8)
+		digest = digest_text(digest, (const char[]){ (char)(left & 0xff), '\0' });
 	digest = digest_text(digest, vm->disruptive ? "disruptive" : "");
 	for (size_t i = 0; i < vm->changes.count; i++) {
 		const struct field_change *change = &vm->changes.at[i];

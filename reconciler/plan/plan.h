@@ -103,6 +103,11 @@ struct vm_plan {
 	char reason[256];  /* why it waits, is kept, refused, started or deleted; or "" */
 	char summary[128]; /* of a creation: "tiny, 2 vcpus, 256Mi" */
 	bool disruptive;   /* interrupts a running guest or destroys data: apply asks first */
+	/* One of the replicas of this set, which are interrupted so many at a time; "", 0: not so.
+	 */
+	char set[VM_NAME_MAX + 1];
+	uint32_t at_a_time;
+	char after[160]; /* others of the plan that come first, "db, cache"; or "" */
 };
 
 /* want NULL: the VM shall not exist. name: longer ones are cut at VM_NAME_MAX. The result's changes

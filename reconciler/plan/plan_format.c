@@ -64,6 +64,39 @@ static void add_details(struct buf *out, const struct vm_plan *vm)
 		buf_addf(out, " (%s)", change_class_name(change->class));
 		gap = "  ";
 	}
+	if (*vm->after) {
+		buf_addf(out, "%s(after ", gap);
+		add_clean(out, vm->after);
+		buf_add_char(out, ')');
+	}
+}
+
+/* "Rolling: worker-1 ... worker-6, at most 2 at a time, ..." for every set of which several go. */
+static void add_rolls(struct buf *out, const struct plan *plan)
+{
+	for (size_t i = 0, end; i < plan->count; i = end) {
+		const struct vm_plan *first = &plan->vms[i], *last = first;
+		size_t members = 0;
+		for (end = i; end < plan->count; end++) {
+			const struct vm_plan *vm = &plan->vms[end];
+			if (vm->at_a_time && strcmp(vm->set, first->set) != 0)
+				break;
+			members += vm->at_a_time != 0;
+			last = vm->at_a_time ? vm : last;
+		}
+		if (!first->at_a_time) {
+			end = i + 1;
+			continue;
+		}
+		if (members < 2)
+			continue;
+		buf_add(out, "Rolling: ");
+		add_clean(out, first->name);
+		buf_add(out, members == 2 ? ", " : " ... ");
+		add_clean(out, last->name);
+		buf_addf(out, ", the first alone, then %u at a time, each ready before the next.\n",
+			 first->at_a_time);
+	}
 }
 
 static void add_vm(struct buf *out, const struct vm_plan *vm, size_t width, bool colour)
@@ -139,6 +172,7 @@ char *plan_format(const struct plan *plan, bool colour)
 			if (plan->vms[i].kind != ACTION_NONE &&
 			    action_kind_sign(plan->vms[i].kind) == *sign)
 				add_vm(&out, &plan->vms[i], width, colour);
+	add_rolls(&out, plan);
 	add_summary(&out, plan);
 	return buf_take(&out);
 }

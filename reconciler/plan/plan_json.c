@@ -38,6 +38,11 @@ struct cJSON *vm_plan_to_json(const struct vm_plan *plan)
 	json_add_bool(json, "disruptive", plan->disruptive);
 	add_text(json, "reason", plan->reason);
 	add_text(json, "summary", plan->summary);
+	add_text(json, "after", plan->after);
+	if (plan->at_a_time) {
+		json_add_str(json, "set", plan->set);
+		json_add_int(json, "at_a_time", plan->at_a_time);
+	}
 	cJSON *changes = plan->changes.count ? cJSON_AddArrayToObject(json, "changes") : NULL;
 	for (size_t i = 0; i < plan->changes.count; i++) {
 		const struct field_change *change = &plan->changes.at[i];
@@ -131,9 +136,13 @@ static int vm_from_json(const cJSON *json, struct plan_text **texts, struct vm_p
 	const char *name = json_str(json, "name", "");
 	if (!*name || !str_copy(ret->name, sizeof(ret->name), name) ||
 	    !str_copy(ret->reason, sizeof(ret->reason), json_str(json, "reason", "")) ||
-	    !str_copy(ret->summary, sizeof(ret->summary), json_str(json, "summary", "")))
+	    !str_copy(ret->summary, sizeof(ret->summary), json_str(json, "summary", "")) ||
+	    !str_copy(ret->after, sizeof(ret->after), json_str(json, "after", "")) ||
+	    !str_copy(ret->set, sizeof(ret->set), json_str(json, "set", "")))
 		return error_set(err, ERROR_INVALID, "a VM in a plan is malformed");
 	ret->disruptive = json_bool(json, "disruptive", false);
+	int64_t at_a_time = json_int(json, "at_a_time", 0);
+	ret->at_a_time = at_a_time > 0 && at_a_time <= UINT32_MAX ? (uint32_t)at_a_time : 0;
 	return changes_from_json(json_get(json, "changes"), texts, &ret->changes, err);
 }
 

@@ -4,7 +4,7 @@
  * are only marked in that walk (ACTION_DELETE); how many there are then decides about all of them
  * at once: beyond the guard's allowance none is deleted, since a half-applied mistake is no better
  * than a whole one. The counts come last, from the entries as they stand. */
-#include "plan/plan.h"
+#include "plan/plan_sets.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,10 +45,8 @@ static void plan_wanted(const char *stack, const struct plan_member *member,
 	ret->reason[0] = '\0';
 }
 
-static void plan_unwanted(const struct plan_member *member, const struct plan_policy *policy,
-			  bool prune, const char *absent, struct vm_plan *ret)
+static void plan_unwanted(bool prune, const char *absent, struct vm_plan *ret)
 {
-	plan_vm(member->name, NULL, &member->have, policy, ret);
 	if (prune)
 		return;
 	bool protect = ret->kind == ACTION_REFUSE;
@@ -114,12 +112,16 @@ void plan_stack(const char *stack, const struct plan_member *members, size_t cou
 			plan_wanted(stack, member, &policy, vm);
 			continue;
 		}
-		plan_unwanted(member, &policy, prune, absent, vm);
+		plan_vm(member->name, NULL, &member->have, &policy, vm);
+		if (plan_changed_nature(members, count, member, &policy, vm))
+			continue;
+		plan_unwanted(prune, absent, vm);
 		leaving += vm->kind == ACTION_DELETE;
 	}
 	if (leaving && !options->prune_all &&
 	    leaving > plan_guard_allowance(now, options->largest_recent))
 		hold_back(ret, leaving, now, absent);
+	plan_order(ret, members, count);
 	tally(ret);
 	ret->needs_adopt = ret->to_adopt && !options->adopt;
 }

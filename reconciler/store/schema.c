@@ -62,5 +62,7 @@ const struct migration store_migrations[] = {
 	     " spec_after TEXT) STRICT;"
 	     "CREATE UNIQUE INDEX revision_vms_by_rev ON revision_vms (rev, name);"
 	     "CREATE INDEX revision_vms_by_name ON revision_vms (name, rev);" },
+	{ 4, "ALTER TABLE vms ADD COLUMN good TEXT;"
+	     "ALTER TABLE vms ADD COLUMN rollback TEXT;" },
 };
 const size_t store_migration_count = ARRAY_COUNT(store_migrations);

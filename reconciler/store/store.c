@@ -152,6 +152,8 @@ void store_vm_clear(struct store_vm *vm)
 	free(vm->address);
 	free(vm->exit_reason);
 	free(vm->workspace);
+	free(vm->good);
+	free(vm->rollback);
 	*vm = (struct store_vm){ 0 };
 }
 
@@ -182,6 +184,8 @@ static struct store_vm read_vm(sqlite3_stmt *row)
 		.created_ms = sqlite3_column_int64(row, 15),
 		.ephemeral = sqlite3_column_int(row, 16) != 0,
 		.workspace = store_column(row, 17),
+		.good = store_column(row, 18),
+		.rollback = store_column(row, 19),
 	};
 	/* The schema holds it to ten characters; a name in the file that is none is harmless. */
 	str_copy(vm.id, sizeof(vm.id), (const char *)sqlite3_column_text(row, 0));
@@ -229,6 +233,8 @@ int store_vm_put(struct store *store, const struct store_vm *vm, struct error *e
 	store_bind_int(put, 16, vm->created_ms);
 	store_bind_int(put, 17, vm->ephemeral);
 	store_bind_text(put, 18, vm->workspace);
+	store_bind_text(put, 19, vm->good);
+	store_bind_text(put, 20, vm->rollback);
 	if (store_finish(store, put, "write to", err) < 0)
 		return error_wrap(err, "VM '%s'", vm->name ? vm->name : "");
 	return 0;

@@ -47,6 +47,9 @@ struct store_vm {
 	int64_t created_ms;	  /* wall clock; the ttl counts from here */
 	bool ephemeral;		  /* lives as long as the client that made it */
 	char *workspace;	  /* JSON: what was prepared in the guest; NULL: nothing */
+	/* JSON: what it was last ready with; NULL: with `applied`, or never */
+	char *good;
+	char *rollback; /* JSON: what is wanted again if this revision fails; NULL: no */
 };
 DEFINE_VEC(store_vm_vec, struct store_vm)
 void store_vm_clear(struct store_vm *vm);

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-from harness import PATIENCE, check, equal, wait_for
+from harness import PATIENCE, Rpc, check, equal, wait_for
 
 
 def logged(home, vm, what):
@@ -52,7 +52,7 @@ def scenario_depends_on_orders_starts_and_stops(home):
     equal([vm["state"] for vm in home.vms().values()], ["ready", "stopped", "stopped", "stopped"], "states")
     # Whoever waits for what will not come is told so, and starts when it comes after all.
     refused = home.banger("start", "app", code=4)
-    check("vm 'app' waits for db: stopped by 'banger stop'" in refused.err, f"{refused}")
+    check("vm 'app': waits for db: stopped by 'banger stop'" in refused.err, f"{refused}")
     work = home.start("start", "web", "db")
     home.wait_state("db", "ready")
     home.wait_state("app", "ready")
@@ -74,7 +74,7 @@ def scenario_a_dependency_that_fails_blocks_and_says_so(home):
     bad = ", kernel_args: 'fake.ready=-1', ready: {probe: ssh, timeout: 1s}"
     spec = home.spec(db=bad, web=", depends_on: [db]", alone="")
     failed = home.banger("apply", "-f", spec, "--yes", code=5)
-    check("vm 'web' waits for db: vm 'db' runs but is not ready after 1 s" in failed.err, f"{failed}")
+    check("vm 'web': waits for db: vm 'db' runs but is not ready after 1 s" in failed.err, f"{failed}")
     check("alone ready in" in failed.out, f"{failed}")
     web = home.vm("web")
     equal((web["state"], web["pid"]), ("pending", 0), "web")
@@ -102,3 +102,169 @@ def scenario_a_dependency_that_fails_blocks_and_says_so(home):
     home.wait_state("late", "ready")
     in_order(home, ("early", "ready after"), ("late", "create"))
     check("depends_on" not in home.banger("watch", "--list", "-o", "json").out, "no fault is left")
+
+
+# --- rolls ---
+
+class Sampler:
+    """How many of a set are ready, asked all the time over one connection."""
+
+    def __init__(self, home):
+        self.rpc, self.least, self.count, self.over = Rpc(home), 99, 0, threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.over.is_set():
+            try:
+                vms = self.rpc.call("vm.list")["result"]["items"]
+            except (OSError, ConnectionError):
+                return  # the daemon was killed
+            self.least = min(self.least, sum(vm["ready"] for vm in vms if vm["name"].startswith("worker-")))
+            self.count += 1
+            time.sleep(0.02)
+
+    def end(self):
+        self.over.set()
+        self.thread.join(PATIENCE)
+        self.rpc.close()
+        return self.least
+
+
+SET = ", replicas: 6, max_unavailable: 2"
+NAMES = [f"worker-{i}" for i in range(1, 7)]
+
+
+def pids(home):
+    return {name: vm["pid"] for name, vm in home.vms().items() if name in NAMES}
+
+
+def scenario_a_set_rolls_and_stops_at_a_failure(home):
+    home.fake_qemu(ready=250)
+    spec = home.spec(worker=SET)
+    home.banger("apply", "-f", spec, "--yes")
+    equal(sorted(home.vms()), NAMES, "names")
+    first = pids(home)
+    # More of them, and a limit, interrupt nobody.
+    home.spec(worker=", replicas: 7, max_unavailable: 3")
+    home.banger("apply", "-f", spec)
+    equal(pids(home), first, "nobody was interrupted")
+    home.spec(worker=SET)
+    home.banger("apply", "-f", spec, "--yes", "--prune")
+    equal(sorted(home.vms()), NAMES, "one less")
+
+    home.spec(worker=SET + ", labels: {a: b}, kernel_args: 'fake.console=1'")
+    diff = home.banger("diff", "-f", spec, code=1)
+    check("Rolling: worker-1 ... worker-6, the first alone, then 2 at a time" in diff.out, f"{diff}")
+    sampler = Sampler(home)
+    home.banger("apply", "-f", spec, "--yes")
+    least = sampler.end()
+    check(4 <= least < 6, f"{least} of 6 were ready at the least, in {sampler.count} samples")
+    second = pids(home)
+    check(not set(first.values()) & set(second.values()), "all are new")
+    in_order(home, ("worker-1", "ready after"), ("worker-2", "restart"))
+
+    # What fails on the first is not done to another; who dies meanwhile comes back as it was.
+    bad = SET + ", kernel_args: 'fake.ready=-1', ready: {probe: ssh, timeout: 2s}"
+    home.spec(worker=bad)
+    sampler = Sampler(home)
+    failed = home.banger("apply", "-f", spec, "--yes", code=5)
+    check("vm 'worker-4': roll stopped by worker-1: vm 'worker-1' runs but is not ready after 2 s" in failed.err, f"{failed}")
+    check(sampler.end() >= 5, "only the first was tried")
+    third = pids(home)
+    equal({n: p for n, p in third.items() if n != "worker-1"}, {n: p for n, p in second.items() if n != "worker-1"}, "pids")
+    check(home.vm("worker-5")["reason"].startswith("roll stopped by worker-1: "), home.vm("worker-5")["reason"])
+    os.kill(third["worker-5"], signal.SIGKILL)
+    wait_for("worker-5 is back", PATIENCE, lambda: home.vm("worker-5")["ready"] and home.vm("worker-5")["pid"] != third["worker-5"])
+    home.kill_daemon()
+    wait_for("five are ready again", PATIENCE, lambda: sum(vm["ready"] for vm in home.vms().values()) == 5)
+    time.sleep(1)
+    equal(sum(vm["ready"] for vm in home.vms().values()), 5, "a new daemon leaves the others alone too")
+
+    # Forward to what is good, then to what is bad and back.
+    home.spec(worker=SET)
+    home.banger("apply", "-f", spec, "--yes")
+    good = pids(home)
+    home.banger("diff", "-f", spec, code=0)
+    home.spec(worker=bad)
+    failed = home.banger("apply", "-f", spec, "--yes", "--rollback", code=5)
+    check("vm 'worker-1' is back to what it was last ready with" in failed.err, f"{failed}")
+    vms = home.vms()
+    check(all(vms[n]["ready"] and not vms[n]["reason"] for n in NAMES), f"{vms}")
+    equal({n: p for n, p in pids(home).items() if n != "worker-1"}, {n: p for n, p in good.items() if n != "worker-1"}, "pids")
+    home.spec(worker=SET)
+    home.banger("diff", "-f", spec, code=0)
+
+
+def scenario_a_roll_goes_on_after_the_daemon_was_killed(home):
+    home.fake_qemu(ready=400, off=100)
+    folder = os.path.join(home.work, "dir")
+    os.makedirs(folder)
+    home.spec("dir/vms.yaml", stack="dir", worker=SET)
+    home.banger("watch", folder)
+    for name in NAMES:
+        home.wait_state(name, "ready")
+    old = pids(home)
+    home.spec("dir/vms.yaml", stack="dir", worker=SET + ", kernel_args: 'fake.console=1'")
+    for turn in range(4):
+        wait_for("the roll moves", PATIENCE, lambda: len(set(pids(home).values()) - set(old.values())) > turn)
+        home.kill_daemon()
+        wait_for("a daemon answers", PATIENCE, home.vms)
+    # Up to two are away by the roll; what a new daemon has not heard from yet is not counted.
+    deadline = time.monotonic() + PATIENCE
+    while set(pids(home).values()) & set(old.values()):
+        up = len(home.hypervisors())
+        check(up >= 4, f"only {up} of 6 run")
+        check(time.monotonic() < deadline, f"the roll stands still: {home.vms()}")
+        time.sleep(0.05)
+    for name in NAMES:
+        home.wait_state(name, "ready")
+    refused = home.banger("apply", "-f", folder, "--rollback", "--yes", code=3)
+    check("is watched and would undo a rollback" in refused.err, f"{refused}")
+
+
+def scenario_a_vm_does_not_become_a_set_by_accident(home):
+    home.fake_qemu()
+    spec = home.spec(worker="")
+    home.banger("apply", "-f", spec, "--yes")
+    home.spec(worker=", replicas: 2")
+    refused = home.banger("apply", "-f", spec, "--yes", "--prune-all", code=3)
+    check("a set takes its place: its work disk of 64Mi would be lost, --allow-data-loss" in refused.err, f"{refused}")
+    equal(sorted(home.vms()), ["worker"], "nothing was done")
+    home.banger("apply", "-f", spec, "--yes", "--allow-data-loss")
+    equal(sorted(home.vms()), ["worker-1", "worker-2"], "a set")
+    home.file("one.yaml", home.banger("show", "worker-2", "-o", "yaml").out)
+    home.banger("validate", "-f", os.path.join(home.work, "one.yaml"))
+    home.spec(worker="")
+    refused = home.banger("diff", "-f", spec, code=1)
+    check("a single VM takes its set's place: its work disk of 64Mi would be lost" in refused.out, f"{refused}")
+    home.banger("apply", "-f", spec, "--yes", "--allow-data-loss")
+    equal(sorted(home.vms()), ["worker"], "one VM")
+
+
+def scenario_a_roll_over_six_real_replicas(home):
+    """max_unavailable 2 of 6: never fewer than 4 ready, and a kernel that does not boot harms one."""
+    size = "{image: tiny, memory: 128Mi, vcpus: 1, work_disk: 0, system_disk: 512Mi, ready: {probe: ssh, timeout: %s}%s}"
+
+    def write(timeout="120s", extra=""):
+        return home.file("vms.yaml", "version: 1\nstack: t\nvms:\n  worker: " + size % (timeout, SET + extra) + "\n")
+    spec = write()
+    home.banger("apply", "-f", spec, "--yes", timeout=PATIENCE * 6)
+    write(extra=", kernel_args: 'loglevel=4'")
+    sampler = Sampler(home)
+    home.banger("apply", "-f", spec, "--yes", timeout=PATIENCE * 6)
+    least = sampler.end()
+    check(least >= 4, f"only {least} of 6 were ready, in {sampler.count} samples")
+    equal(home.ssh("worker-6", "sh", "-c", "grep -c loglevel=4 /proc/cmdline"), "1", "the change arrived")
+    print(f"roll: at least {least} of 6 ready in {sampler.count} samples", flush=True)
+    good = pids(home)
+    write(timeout="20s", extra=", kernel_args: 'root=/dev/nowhere init=/nowhere rdinit=/nowhere panic=-1'")
+    sampler = Sampler(home)
+    failed = home.banger("apply", "-f", spec, "--yes", "--rollback", code=None, timeout=PATIENCE * 6)
+    least = sampler.end()
+    check(failed.code in (4, 5) and "rolled back, because of worker-1" in failed.err, f"{failed}")
+    check(least >= 5, f"only {least} of 6 were ready while one was bad")
+    vms = home.vms()
+    check(all(vms[n]["ready"] for n in NAMES), f"{vms}")
+    equal({n: p for n, p in pids(home).items() if n != "worker-1"}, {n: p for n, p in good.items() if n != "worker-1"}, "pids")
+    equal(home.ssh("worker-1", "sh", "-c", "grep -c loglevel=4 /proc/cmdline"), "1", "worker-1 is what it was")

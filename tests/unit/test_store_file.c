@@ -328,6 +328,8 @@ static void what_version_1_wrote_is_read(void **state)
 	assert_int_equal(vm->created_ms, 1700000000000);
 	assert_false(vm->ephemeral);
 	assert_null(vm->workspace);
+	assert_null(vm->good);
+	assert_null(vm->rollback);
 	store_vms_clear(&vms);
 	int64_t largest = 0;
 	assert_int_equal(store_stack_size_largest(store, "prod", 0, &largest, &err), 0);

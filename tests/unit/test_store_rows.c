@@ -87,6 +87,8 @@ static void every_member_comes_back(void **state)
 	vm.created_ms = 1700000000123;
 	vm.ephemeral = true;
 	vm.workspace = xstrdup("{\"path\":\"/root/repo\"}");
+	vm.good = xstrdup("{\"name\":\"good\"}");
+	vm.rollback = xstrdup("{\"name\":\"rollback\"}");
 	assert_int_equal(store_vm_put(store, &vm, &err), 0);
 	struct store_vm_vec vms = { 0 };
 	assert_int_equal(store_vms(store, &vms, &err), 0);
@@ -108,6 +110,8 @@ static void every_member_comes_back(void **state)
 	assert_int_equal(have->created_ms, vm.created_ms);
 	assert_true(have->ephemeral);
 	assert_string_equal(have->workspace, vm.workspace);
+	assert_string_equal(have->good, vm.good);
+	assert_string_equal(have->rollback, vm.rollback);
 	store_vms_clear(&vms);
 	store_vm_clear(&vm);
 }
