@@ -216,7 +216,7 @@ void pulls_free(struct bangerd *d);
 /* --- stack.c --- */
 struct apply_options {
 	bool prune, prune_all, adopt, take_over, allow_data_loss, update_images, watched;
-	bool rollback;		 /* what fails returns to what was good */
+	bool return_on_failure;	 /* what fails goes back to what was good */
 	bool delete_named;	 /* `delete -f`: what the specs name goes */
 	const cJSON *workspaces; /* what the client found where they come from; may be NULL */
 	struct actor by;

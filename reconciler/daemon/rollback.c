@@ -118,8 +118,8 @@ bool rollback_if_due(struct vm *vm)
 	auto_free char *why = xstrdup(vm->last_error.text);
 	size_t count = 0;
 	const struct store_stack *stack = stack_find(d, vm->row.stack);
-	auto_revision struct revision revision = { .by = own_actor(d, "rollback"),
-						   .kind = "rollback",
+	auto_revision struct revision revision = { .by = own_actor(d, "apply --rollback"),
+						   .kind = "return",
 						   .stack = vm->row.stack,
 						   .source = stack ? stack->source : "" };
 	log_warn(vm->row.name, "its change failed, the stack returns to what was good: %s", why);

@@ -73,7 +73,7 @@ static struct apply_options options_of(const cJSON *params)
 		.adopt = json_bool(params, "adopt", false),
 		.take_over = json_bool(params, "take_over", false),
 		.allow_data_loss = json_bool(params, "allow_data_loss", false),
-		.rollback = json_bool(params, "return_on_failure", false),
+		.return_on_failure = json_bool(params, "return_on_failure", false),
 		.update_images = json_bool(params, "update_images", false),
 		.workspaces = json_get(params, "workspaces"),
 	};

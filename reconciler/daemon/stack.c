@@ -75,7 +75,8 @@ size_t stack_size(const struct bangerd *d, const char *name)
 static int check_rollback(const struct store_stack *known, const char *source,
 			  const struct apply_options *options, struct error *err)
 {
-	if (!options->rollback || !known || !known->watched || strcmp(known->source, source) != 0)
+	if (!options->return_on_failure || !known || !known->watched ||
+	    strcmp(known->source, source) != 0)
 		return 0;
 	return error_set(
 		err, ERROR_CONFLICT,
@@ -264,7 +265,7 @@ static bool set_intent(struct bangerd *d, const char *stack, const struct plan_m
 	}
 	if (member->have.image_outdated)
 		vm->reimage_asked = true;
-	if (options->rollback && rollback_note(vm))
+	if (options->return_on_failure && rollback_note(vm))
 		changed = true;
 	return changed;
 }
