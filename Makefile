@@ -2,6 +2,7 @@
 #   make demo, demo-down   boot the VMs of examples/vms.yaml, take them away again
 #   make test              everything that must pass, on real VMs; make unit: only what needs none
 #   make lab [NAME=…]      scenarios as root in a VM of its own, where everything of a host may be changed; make lab-shell
+#   make crash-matrix, soak   kill -9 at every step; at random moments, a thousand times
 #   make lint, bench, docs, install
 # demo, test, lab and lint install the packages they need (scripts/deps.sh), make deps does only that;
 # with NODEPS=1 nothing is installed.
@@ -142,6 +143,10 @@ test: test-deps
 lab lab-shell: test-deps
 	@$(MAKE) --no-print-directory DEV=1 SAN=address,undefined COV=1 -j$$(nproc) tests-built
 	@BUILD=build-san-cov tests/lab/run.py $(if $(findstring shell,$@),--shell,$(NAME))
+# Death at every step; and at random moments, 1,000 times and 20 times on real VMs.
+crash-matrix soak: test-deps
+	@$(MAKE) --no-print-directory DEV=1 SAN=address,undefined COV=1 -j$$(nproc) tests-built
+	@BUILD=build-san-cov BANGER_SOAK=$(or $(BANGER_SOAK),1000) tests/e2e/run.py $(subst -,_,$@)
 bench: all $(BENCH)
 	@BUILD=$(BUILD) tests/bench/run.sh
 demo:
@@ -168,4 +173,4 @@ clean:
 	rm -rf build build-*
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all deps test-deps lint-deps tests-built unit e2e test lab lab-shell bench demo demo-down lint docs install clean
+.PHONY: all deps test-deps lint-deps tests-built unit e2e test lab lab-shell crash-matrix soak bench demo demo-down lint docs install clean

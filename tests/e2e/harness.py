@@ -131,6 +131,7 @@ class Home:
     def __init__(self, name, images=True):
         self.name = name
         self.fake = False
+        self.tally = {}  # what a matrix counted, added up by run.py
         self.dir = tempfile.mkdtemp(prefix="banger-e2e-")
         self.state = os.path.join(self.dir, "state", "banger")
         self.work = os.path.join(self.dir, "work")

@@ -2,6 +2,7 @@
 """Runs the scenarios, some at a time: tests/e2e/run.py [-j N] [NAME-PART …]"""
 
 import argparse
+import collections
 import concurrent.futures
 import glob
 import importlib
@@ -48,7 +49,7 @@ def run_one(module, name, title):
         problems = home.close(failure is not None)
     if problems:
         failure = (failure or "") + "\n".join(problems)
-    return title, failure, time.monotonic() - began, boots
+    return title, failure, time.monotonic() - began, boots, home.tally
 
 
 def wanted_images(todo):
@@ -102,11 +103,13 @@ def main():
         prepare_images(wanted_images(todo))
     passed = failed = boots = 0
     again = []
+    tallies = collections.Counter()
     began = time.monotonic()
     with concurrent.futures.ProcessPoolExecutor(options.j) as pool:
         futures = {pool.submit(run_one, *one): one for one in todo}
         for future in concurrent.futures.as_completed(futures):
-            title, failure, seconds, count = future.result()
+            title, failure, seconds, count, tally = future.result()
+            tallies.update(tally)
             boots += count
             passed += not failure
             failed += bool(failure)
@@ -118,7 +121,7 @@ def main():
     # said aloud. What fails twice, or all over, fails.
     if 0 < len(again) <= options.second_tries:
         for one in again:
-            title, failure, seconds, count = run_one(*one)
+            title, failure, seconds, count, _ = run_one(*one)
             boots += count
             print(f"{'FAIL twice' if failure else 'UNSTEADY, passed at its second try:'} {title} ({seconds:.1f} s)", flush=True)
             if failure:
@@ -127,6 +130,11 @@ def main():
                 failed -= 1
                 passed += 1
     print(f"end-to-end: {boots} real boots in {time.monotonic() - began:.0f} s")
+    if tallies["points"]:
+        print("crash matrix: {visited} of {points} points visited, {leaked} leaked, {lost} lost, {double_starts} double starts, "
+              "{stuck} stuck".format_map(collections.defaultdict(int, tallies)))
+    if tallies["soak_cycles"] or tallies["real_soak_cycles"]:
+        print(f"soak: {tallies['soak_cycles']} cycles on the stand-in, {tallies['real_soak_cycles']} on real VMs")
     if boots > options.limit_boots:
         print(f"FAIL more than {options.limit_boots} boots")
         failed += 1
