@@ -3,6 +3,7 @@
 #ifdef BANGER_FAILPOINTS
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,5 +32,23 @@ void failpoint_hit(const char *name)
 	kill(getpid(), SIGKILL);
 	for (;;)
 		pause();
+}
+
+bool fault_active(const char *name, int64_t *ret_number)
+{
+	const char *dir = getenv("BANGER_FAULTS");
+	char path[256];
+	long long number = 0;
+	if (!dir || (size_t)snprintf(path, sizeof(path), "%s/%s", dir, name) >= sizeof(path))
+		return false;
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (fscanf(file, "%lld", &number) != 1)
+		number = 0;
+	fclose(file);
+	if (ret_number)
+		*ret_number = number;
+	return true;
 }
 #endif

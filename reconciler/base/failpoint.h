@@ -7,12 +7,22 @@
 #ifndef BASE_FAILPOINT_H
 #define BASE_FAILPOINT_H
 
-void failpoint_hit(const char *name); /* any thread; only defined in a test build */
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Any thread; only defined in a test build. */
+void failpoint_hit(const char *name);
+/* Is there a file of this name in the directory $BANGER_FAULTS, and which number stands in it (0:
+ * none)? So a test makes a host fail, and mend, under a running process. */
+bool fault_active(const char *name, int64_t *ret_number);
 
 #ifdef BANGER_FAILPOINTS
 #define FAILPOINT(name) failpoint_hit(name)
+/* "fork": no process can be made. "clock": so many ms are added to the wall clock. */
+#define FAULT(name, ret_number) fault_active(name, ret_number)
 #else
-#define FAILPOINT(name) ((void)0)
+#define FAILPOINT(name)		((void)0)
+#define FAULT(name, ret_number) false
 #endif
 
 #endif

@@ -106,8 +106,10 @@ static cJSON *read_message(struct qmp *qmp, struct error *err)
 		return NULL;
 	cJSON *message = json_parse(qmp->in.data, len, err);
 	buf_drop(&qmp->in, len + 1);
-	if (!message)
+	if (!message) {
 		error_wrap(err, "the monitor speaks no JSON");
+		err->code = ERROR_SYSTEM; /* nobody typed it */
+	}
 	return message;
 }
 

@@ -1,4 +1,5 @@
 #include "sys/child.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "sys/proc.h"
 
@@ -80,7 +81,11 @@ pid_t child_fork(void)
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid_t pid = fork();
+	pid_t pid = -1;
+	if (FAULT("fork", NULL))
+		errno = EAGAIN;
+	else
+		pid = fork();
 	if (pid == 0)
 		return 0;
 	int saved = errno;

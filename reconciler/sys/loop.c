@@ -16,6 +16,7 @@
  * round. The eventfd and the signalfd are ordinary watches. */
 #include "sys/loop.h"
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "base/vec.h"
 
@@ -88,8 +89,10 @@ uint64_t clock_monotonic_ms(void)
 int64_t clock_wall_ms(void)
 {
 	struct timespec ts;
+	int64_t jump = 0;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / (long)NS_PER_MS;
+	(void)FAULT("clock", &jump); /* stays 0 without one */
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / (long)NS_PER_MS + jump;
 }
 
 /* --- watches --- */

@@ -4,6 +4,7 @@
  *
  * How it behaves stands in the file that $FAKE_QEMU names, read at every start, "key number" lines:
  *   exit N       ends at once with that status       mute 1       its monitor never says a word
+ *   rubbish 1    what its monitor says is no JSON    rubbish 2    ... from its first answer on
  *   ready N      ms until the agent says ready       deaf 1       the agent ignores poweroff
  *   off N        ms that a poweroff takes            die N        ms until it dies by itself
  *   flood 1      the agent talks without end         garbage 1    ... and it is no JSON
@@ -33,14 +34,16 @@ static struct {
 	size_t len;
 } ports[PORTS];
 static long conf_exit = -1, conf_mute, conf_ready = 50, conf_deaf, conf_off = 20, conf_die = -1,
-	    conf_flood, conf_garbage, conf_agent = 1, conf_console, conf_lie;
+	    conf_flood, conf_garbage, conf_agent = 1, conf_console, conf_lie, conf_rubbish;
 static const struct {
 	const char *key;
 	long *value;
-} keys[] = { { "exit", &conf_exit },	   { "mute", &conf_mute },	 { "ready", &conf_ready },
-	     { "deaf", &conf_deaf },	   { "off", &conf_off },	 { "die", &conf_die },
-	     { "flood", &conf_flood },	   { "garbage", &conf_garbage }, { "agent", &conf_agent },
-	     { "console", &conf_console }, { "lie", &conf_lie } };
+} keys[] = { { "exit", &conf_exit },   { "mute", &conf_mute },
+	     { "ready", &conf_ready }, { "deaf", &conf_deaf },
+	     { "off", &conf_off },     { "die", &conf_die },
+	     { "flood", &conf_flood }, { "garbage", &conf_garbage },
+	     { "agent", &conf_agent }, { "console", &conf_console },
+	     { "lie", &conf_lie },     { "rubbish", &conf_rubbish } };
 static char boot_id[40];
 static long off_at = -1;
 static bool is_ready;
@@ -103,6 +106,10 @@ static void bind_ports(const char *netdev)
 
 static void say(int which, const char *text)
 {
+	static bool greeted;
+	if (which == MONITOR && (conf_rubbish == 1 || (conf_rubbish == 2 && greeted)))
+		text = "}{ this is no JSON\r\n";
+	greeted = true;
 	if (ports[which].peer >= 0)
 		send(ports[which].peer, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
 }

@@ -390,7 +390,7 @@ static void bad_monitors_do_not_hold_a_worker(void **state)
 	expect_open_fails(NULL, NULL, ERROR_TIMEOUT); /* another client has it */
 	expect_open_fails(GREETING, NULL, ERROR_TIMEOUT);
 	expect_open_fails(GREETING, "~", ERROR_CANCELLED);
-	expect_open_fails("rubbish\n", NULL, ERROR_INVALID);
+	expect_open_fails("rubbish\n", NULL, ERROR_SYSTEM);
 	expect_open_fails("{}\n", NULL, ERROR_SYSTEM);
 	auto_buf struct buf endless = BUF_INIT;
 	for (int i = 0; i < (1 << 20) + 4096; i++)
