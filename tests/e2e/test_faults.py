@@ -1,7 +1,6 @@
-"""bangerd dies at every step; requests cross; what comes after is as if nothing had been.
+"""Requests that cross each other and a running job; kills that hit real VMs (test_crash_matrix.py has all of them).
 
-Most of it runs on tests/fake/qemu.c: the faults are in bangerd, a guest adds nothing but time. Two
-kills hit real VMs."""
+Most of it runs on tests/fake/qemu.c: the faults are in bangerd, a guest adds nothing but time."""
 
 import os
 import random
@@ -53,71 +52,6 @@ def dies_at(home, failpoint, *command):
 
 def nothing(home):
     equal((home.vms(), home.vm_dirs(), home.hypervisors()), ({}, [], []), "nothing is left")
-
-
-START = ["after directory@2", "after address", "after seed", "spawn-forked", "spawn-before-exec", "spawn-after-exec",
-         "after hypervisor", "after handles"]
-
-
-def scenario_killed_at_every_step_of_a_creation(home):
-    home.fake_qemu()
-    for failpoint in ["before directory", "after directory", "after system disk", "after work disk", "after host key",
-                      "after made"] + START:
-        dies_at(home, failpoint, "create", "box", *FLAGS)
-        home.vms()
-        whole(home, "box")
-        home.banger("delete", "box")
-        nothing(home)
-
-
-def scenario_killed_at_every_step_of_a_restart(home):
-    home.fake_qemu()
-    home.banger("create", "box", *FLAGS)
-    written(home, "box")
-    for failpoint in ["before stop", "after stop", "after sockets", "after directory", "after system disk",
-                      "after work disk"] + START:
-        dies_at(home, failpoint, "restart", "box")
-        home.vms()
-        whole(home, "box", MARK)
-
-
-def scenario_killed_at_every_step_of_a_change(home):
-    home.fake_qemu()
-    spec = home.spec(box="")
-    home.banger("apply", "-f", spec, "--yes")
-    written(home, "box")
-    text = open(spec).read()
-    for i, failpoint in enumerate(["after old system disk", "after system disk", "after made", "after hypervisor"]):
-        home.file("vms.yaml", text.replace("512Mi", f"{511 - i}Mi"))  # smaller: reimage
-        dies_at(home, failpoint, "apply", "-f", spec, "--yes")
-        home.vms()
-        home.banger("apply", "-f", spec, "--yes")
-        whole(home, "box", MARK)
-        home.banger("diff", "-f", spec, code=0)
-    text = open(spec).read()
-    home.file("vms.yaml", text.replace("image: tiny", "image: tiny, labels: {a: b}"))
-    dies_at(home, "after ports", "apply", "-f", spec, "--yes")
-    home.banger("apply", "-f", spec, "--yes")
-    whole(home, "box", MARK)
-    home.banger("diff", "-f", spec, code=0)
-
-
-def scenario_killed_at_every_step_of_a_stop_and_a_deletion(home):
-    home.fake_qemu()
-    home.banger("create", "box", *FLAGS)
-    written(home, "box")
-    for failpoint in ("before stop", "after stop", "before sockets", "after sockets"):
-        dies_at(home, failpoint, "stop", "box")
-        home.wait_state("box", "stopped")
-        equal(home.hypervisors(), [], f"stopped after '{failpoint}'")
-        home.banger("start", "box")
-        whole(home, "box", MARK)
-    for failpoint in ("before stop", "after stop", "after sockets", "before remove", "after remove"):
-        dies_at(home, failpoint, "delete", "box")
-        home.vms()
-        home.wait_gone("box")
-        nothing(home)
-        home.banger("create", "box", *FLAGS)
 
 
 def scenario_killed_between_fork_and_exec_of_a_real_vm(home):
