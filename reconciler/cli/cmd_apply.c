@@ -189,6 +189,10 @@ static int explain_refusal(struct cli *cli, const struct request *request,
 	if (why->code != ERROR_CONFLICT || fetch(cli, request, &now, &err) < 0 ||
 	    !strcmp(now.digest, before->digest))
 		return fail(cli, why);
+	if (plan_is_empty(&now.plan) && !plan_is_refused(&now.plan)) {
+		cli_note(cli, "what was planned has been done in the meantime");
+		return STATUS_DONE;
+	}
 	cli_complain(cli, "banger: the plan changed in the meantime, nothing was done; it is now:");
 	planned_print(cli, &now);
 	return STATUS_REFUSED;

@@ -109,6 +109,7 @@ struct vm {
 	struct loop_timer *ready_timer;
 
 	struct job *job; /* lifecycle lane */
+	bool untidy;	 /* something of a run that is over may be there */
 	bool dirty, restart_asked, reimage_asked;
 	bool touched;		 /* somebody asked for something since job began: it is past */
 	bool forget_on_failure;	 /* made by `create`: a failed creation leaves nothing */

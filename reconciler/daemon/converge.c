@@ -145,6 +145,29 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	pool_submit(d->pool, &job->work);
 }
 
+static void tidied(struct work *work)
+{
+	struct job *job = (struct job *)work;
+	struct vm *vm = job->owner;
+	vm->job = NULL;
+	if (job->err.code != ERROR_NONE)
+		log_warn(vm->row.name, "what is left of its last run stays: %s", job->err.text);
+	job_free(job);
+	vm_mark(vm);
+}
+
+/* The daemon before us died while the VM stopped, or the hypervisor while no daemon ran. */
+static void tidy(struct vm *vm)
+{
+	struct job *job = job_new(&vm->d->host, ACTION_STOP, vm->row.id, vm->row.name);
+	job->work = (struct work){ .run = job_run_work, .done = tidied };
+	job->owner = vm;
+	job->tidy = true;
+	vm->untidy = false;
+	vm->job = job;
+	pool_submit(vm->d->pool, &job->work);
+}
+
 /* The image or kernel could not be had. */
 static void pull_failed(struct vm *vm, const struct error *failure)
 {
@@ -282,6 +305,10 @@ static void look_at(struct vm *vm)
 		/* A job that no longer leads where we want ends at its next step. */
 		if (vm->row.deleting && vm->job->kind != ACTION_DELETE)
 			atomic_store(&vm->job->cancel, true);
+		return;
+	}
+	if (vm->untidy && !vm->pid) {
+		tidy(vm);
 		return;
 	}
 	if (rollback_if_due(vm))

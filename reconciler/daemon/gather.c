@@ -1,6 +1,7 @@
 /* Start-up: what is wanted from the store, what is there from the host; nothing else decides. */
 #include "daemon/bangerd.h"
 #include "base/log.h"
+#include "exec/capability.h"
 #include "exec/handles.h"
 #include "sys/proc.h"
 
@@ -36,6 +37,8 @@ int gather_store(struct bangerd *d, struct error *err)
 			log_error(NULL, "%s, leaving it alone", bad.text);
 		else
 			recall_creation(d, vm);
+		if (vm)
+			vm->untidy = vm_run_is_marked(d->vms_dir, vm->row.id);
 	}
 	store_vms_clear(&rows);
 	return 0;

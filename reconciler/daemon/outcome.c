@@ -370,6 +370,7 @@ void vm_exited(struct vm *vm)
 	vm_event(vm, asked ? EVENT_STOPPED : EVENT_DIED, "its hypervisor (pid %d) ended: %s",
 		 (int)pid, exit_reason_name(reason));
 	vm_not_running(vm);
+	vm->untidy = true;
 	vm->stuck = false; /* what could not be done to the process that is gone */
 	vm_mark(vm);
 	if (asked) {

@@ -21,6 +21,7 @@
 
 #define VM_FILE_LOCK	    "lock" /* flock held by the hypervisor itself */
 #define VM_FILE_PID	    "pid"
+#define VM_FILE_RUN	    "run" /* a run was prepared, and not all of it is released yet */
 #define VM_FILE_MONITOR	    "qmp.sock"
 #define VM_FILE_AGENT	    "agent.sock"
 #define VM_FILE_EXEC	    "exec.sock"	   /* commands without SSH: agent/PROTOCOL.md */

@@ -34,12 +34,39 @@ static void unmake_directory(struct job *job)
 		fs_remove_tree(AT_FDCWD, job->dir, &ignored);
 }
 
+/* First to come and last to go: as long as it is there, something of a run may be. */
+static int mark_run(struct job *job, struct error *err)
+{
+	if (job_open_directory(job, err) < 0)
+		return -1;
+	return fs_write(job->dirfd, VM_FILE_RUN, "", 0, 0600, err);
+}
+
+static int unmark_run(struct job *job, struct error *err)
+{
+	return job->dirfd < 0 ? 0 : fs_unlink(job->dirfd, VM_FILE_RUN, err);
+}
+
+static void unmark_failed_run(struct job *job)
+{
+	struct error ignored;
+	if (job->dirfd >= 0 && !lock_is_held(job->dirfd, VM_FILE_LOCK))
+		fs_unlink(job->dirfd, VM_FILE_RUN, &ignored);
+}
+
+bool vm_run_is_marked(const char *vms_dir, const char *id)
+{
+	auto_free char *path = xasprintf("%s/%s/" VM_FILE_RUN, vms_dir, id);
+	return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 const struct capability cap_directory = {
 	.name = "directory",
 	.steps = { [PHASE_RETIRE] = { "directory", job_open_directory, NULL },
 		   [PHASE_MAKE] = { "directory", make_directory, unmake_directory },
 		   [PHASE_FIT] = { "directory", job_open_directory, NULL },
-		   [PHASE_PREPARE] = { "directory", job_open_directory, NULL },
+		   [PHASE_PREPARE] = { "run mark", mark_run, unmark_failed_run },
+		   [PHASE_RELEASE] = { "run mark", unmark_run, NULL },
 		   [PHASE_REMOVE] = { "remove", remove_directory, NULL } },
 };
 

@@ -79,8 +79,20 @@ static bool ask_over_ssh(struct job *job)
 		       SSH_TIMEOUT_MS, &status, NULL, &ignored) == 0;
 }
 
+/* Nobody saw its end: it is over when nobody holds the lock. */
+static int check_ended(struct job *job, struct error *err)
+{
+	if (job_open_directory(job, err) < 0)
+		return -1;
+	if (lock_is_held(job->dirfd, VM_FILE_LOCK))
+		return error_set(err, ERROR_BUSY, "a hypervisor still holds '%s'", job->dir);
+	return 0;
+}
+
 static int end_hypervisor(struct job *job, struct error *err)
 {
+	if (job->pidfd < 0)
+		return check_ended(job, err);
 	if (gone_within(job, 0))
 		return 0;
 	if (job_open_directory(job, err) == 0 && !job->kill_now) {

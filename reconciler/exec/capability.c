@@ -59,7 +59,8 @@ static void push_phase(struct steps *steps, enum phase phase, const struct job *
 size_t job_steps(const struct job *job, const struct step *ret[STEPS_MAX])
 {
 	struct steps steps = { ret, 0 };
-	bool runs = job->pidfd >= 0, shall_run = job->want && job->want->state == STATE_RUNNING;
+	bool runs = job->pidfd >= 0 || job->tidy,
+	     shall_run = job->want && job->want->state == STATE_RUNNING;
 	for (const enum phase *phase = action_phases(job->kind, runs); *phase; phase++)
 		if ((*phase != PHASE_RELEASE || runs) && (*phase != PHASE_PREPARE || shall_run))
 			push_phase(&steps, *phase, job);

@@ -39,6 +39,9 @@ extern const struct capability cap_directory, cap_system_disk, cap_work_disk, ca
 /* In the order they come to be; ends with NULL. */
 extern const struct capability *const capabilities[];
 
+/* Did a run of this VM begin whose end nobody saw, or not to its end? */
+bool vm_run_is_marked(const char *vms_dir, const char *id);
+
 #define STEPS_MAX 64
 /* Those of the job's action, in order. */
 size_t job_steps(const struct job *job, const struct step *ret[STEPS_MAX]);

@@ -189,6 +189,19 @@ static void a_plan_that_moved_is_shown_again(void **state)
 	assert_contains(ran.out, "vcpus 1 -> 2 (restart)");
 }
 
+static void a_plan_that_was_carried_out_meanwhile_is_done(void **state)
+{
+	(void)state;
+	struct script s = script_of(PLAN_CREATE, NULL, OP_NOTHING);
+	s.apply_error = ERROR_CONFLICT;
+	s.plan_later = PLAN_EMPTY;
+	fake_start(&s.fake);
+	auto_ran struct ran ran = RAN("apply");
+	fake_end(&s.fake);
+	assert_int_equal(ran.status, 0);
+	assert_contains(ran.err, "has been done in the meantime");
+}
+
 static void a_refusal_that_stays_is_quoted(void **state)
 {
 	(void)state;
@@ -415,6 +428,7 @@ int main(void)
 		cmocka_unit_test(standard_input_has_no_place),
 		cmocka_unit_test(an_interruption_is_asked_for),
 		cmocka_unit_test(a_plan_that_moved_is_shown_again),
+		cmocka_unit_test(a_plan_that_was_carried_out_meanwhile_is_done),
 		cmocka_unit_test(a_refusal_that_stays_is_quoted),
 		cmocka_unit_test(diff_says_by_its_status),
 		cmocka_unit_test(what_is_refused_is_not_begun),

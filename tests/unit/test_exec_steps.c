@@ -52,7 +52,7 @@ static void what_came_last_goes_first(void **state)
 {
 	(void)state;
 	struct job *job = new_job(ACTION_DELETE, true);
-	assert_string_equal(steps_of(job), "stop sockets seed remove ");
+	assert_string_equal(steps_of(job), "stop sockets seed run mark remove ");
 	end_job(job);
 }
 
