@@ -133,7 +133,9 @@ class Home:
         self.fake = False
         self.tally = {}  # what a matrix counted, added up by run.py
         self.dir = tempfile.mkdtemp(prefix="banger-e2e-")
-        self.state = os.path.join(self.dir, "state", "banger")
+        # As root the machine's bangerd can be tested as well, in a machine of its own below self.dir.
+        self.system = os.environ.get("BANGER_TEST_MODE") == "system"
+        self.state = os.path.join(self.dir, "var", "lib", "banger") if self.system else os.path.join(self.dir, "state", "banger")
         self.work = os.path.join(self.dir, "work")
         os.makedirs(self.work)
         os.makedirs(self.state, mode=0o700)
@@ -152,9 +154,12 @@ class Home:
             # Who is killed while it writes its counts leaves none; that is no word to the user.
             GCOV_ERROR_FILE=os.path.join(self.dir, "gcov"),
         )
+        if self.system:
+            self.env.update(BANGER_SYSTEM="1", BANGER_ROOT=self.dir)
         os.makedirs(self.env["HOME"])
         os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o700)
-        self.socket_path = os.path.join(self.env["XDG_RUNTIME_DIR"], "banger", "bangerd.sock")
+        runtime = os.path.join(self.dir, "run")
+        self.socket_path = os.path.join(runtime, "banger", "bangerd.sock")
         if images:
             for store in ("images", "kernels"):
                 source = os.path.join(IMAGES, "state", "banger", store)
@@ -320,6 +325,7 @@ class Home:
             if name.startswith("asan"):
                 with open(os.path.join(self.dir, name), errors="replace") as f:
                     problems.append("sanitizer:\n" + f.read()[:4000])
+        self.remove_devices()
         log = self.log()
         for word in ("runtime error:", "banger: bug at", "AddressSanitizer"):
             if word in log:
@@ -329,6 +335,12 @@ class Home:
             self.keep_logs()
         shutil.rmtree(self.dir, ignore_errors=True)
         return problems
+
+    def remove_devices(self):
+        """Of the hypervisors that were ended above: bangerd would do so at its next start."""
+        for name in [name for vm in self.vm_dirs() for name in (f"banger-{vm}", f"banger-{vm}-base")]:
+            if os.path.exists(f"/dev/mapper/{name}"):
+                subprocess.run(["dmsetup", "remove", "--retry", name], check=True)
 
     def keep_logs(self):
         """Where somebody asked for it: what daemon, hypervisors and consoles of a failed scenario said."""

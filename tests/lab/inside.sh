@@ -29,7 +29,7 @@ echo "lab: up after $up s, $(uname -r), $(nproc) processors"
 # A guest in the lab's KVM works or dies early on (nested, emulated): a second try is in order, and every
 # deadline is generous. Coverage of a build with COV=1 is written here, not where it was built.
 export BANGER_LAB=1 BANGER_ACCEL=kvm BANGER_TEST_PATIENCE=400 BANGER_TEST_LOGS=/lab/out/logs
-export BANGER_START_TIMEOUT_MS=90000
+export BANGER_START_TIMEOUT_MS=90000 BANGER_TEST_MODE=${BANGER_TEST_MODE:-system}
 export GCOV_PREFIX=/lab/out/gcov
 BUILD=$(cat run/build)
 export BUILD
