@@ -193,6 +193,7 @@ static void take_globals(struct cli *cli)
 	cli->output = output_parse(cli_value(cli, "output", "table"));
 	cli->quiet = cli_flag(cli, "quiet");
 	cli->verbose = cli_flag(cli, "verbose");
+	cli->system = cli_flag(cli, "system") || paths_system_asked();
 	cli->colour = cli->io.out_tty && !cli_flag(cli, "no-color") && !(no_color && *no_color);
 }
 

@@ -49,6 +49,7 @@ struct cli {
 	struct args args;
 	enum output output;
 	bool quiet, verbose;
+	bool system; /* the machine's bangerd, not the person's */
 	bool colour; /* of what goes to out */
 	struct paths paths;
 	struct conn *conn; /* NULL until the daemon is needed */

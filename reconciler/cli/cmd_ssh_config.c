@@ -107,7 +107,7 @@ int cmd_ssh_config(struct cli *cli)
 	if (add && take)
 		return cli_misused(cli, "--install or --uninstall, not both");
 	/* The daemon keeps what is included. To be rid of it none is needed. */
-	if ((take ? paths_init(&cli->paths, &err) : conn_open(cli, true, &err)) < 0)
+	if ((take ? paths_init(&cli->paths, cli->system, &err) : conn_open(cli, true, &err)) < 0)
 		return cli_fail(cli, &err);
 	if (!add && !take) {
 		cli_say(cli, "Include \"%s/ssh_config\"\n", cli->paths.state);

@@ -34,11 +34,6 @@
 		{ .name = "take-over",                                                             \
 		  .doc = "take the stack from the path it was applied from before" },              \
 		{ .name = "allow-data-loss", .doc = "let disks shrink or vanish" },                \
-		{ .name = "restart",                                                               \
-		  .doc = "restart VMs without asking, where that is needed or a guest does not "   \
-			 "follow a live change" },                                                 \
-		{ .name = "no-restart",                                                            \
-		  .doc = "interrupt no VM: do what goes live, leave the rest pending" },           \
 	{                                                                                          \
 		.name = "update-images",                                                           \
 		.doc = "reimage VMs whose image name means another image now"                      \
@@ -89,6 +84,7 @@ const struct flag global_flags[] = {
 	{ .name = "no-color", .doc = "no colours (NO_COLOR does the same)" },
 	{ .name = "quiet", .letter = 'q', .doc = "only errors; of lists only the names" },
 	{ .name = "verbose", .letter = 'v', .doc = "more about what happens" },
+	{ .name = "system", .doc = "the VMs of the machine, not your own (BANGER_SYSTEM=1)" },
 	{ .name = "help", .letter = 'h', .doc = "about a command" },
 	{ 0 },
 };
@@ -236,11 +232,7 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"Shows the plan, asks on a terminal when running VMs would be interrupted or deleted "     \
 	"(elsewhere --yes is wanted), then follows the work until every VM is ready or failed. "   \
 	"Ctrl-C leaves the work to the daemon.\n\n"                                                \
-	"VMs that left the files are listed and kept, unless --prune is given.\n\n"                \
-	"A live change that a guest does not go along with is reported and tried again, the VM "   \
-	"runs on; --restart lets it be restarted instead. With --no-restart nothing is "           \
-	"interrupted: what goes live is done, the rest is named as pending, and the command ends " \
-	"with 3."
+	"VMs that left the files are listed and kept, unless --prune is given."
 #define MORE_SSH                                                                                   \
 	"Without a command a shell. Every word of the command reaches the guest as one word, "     \
 	"whatever it holds: banger ssh web -- sh -c 'exit 42' ends with 42. The guest's key is "   \

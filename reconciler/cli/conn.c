@@ -104,7 +104,7 @@ static int wait_for_socket(struct cli *cli, int runtime_dir, int state_dir, int 
 static int start_one(struct cli *cli, int runtime_dir, int state_dir, struct error *err)
 {
 	auto_free char *program = daemon_program(cli);
-	const char *const argv[] = { program, NULL };
+	const char *const argv[] = { program, cli->paths.system ? "--system" : NULL, NULL };
 	const struct proc_detach detach = {
 		.argv = argv, .dirfd = state_dir, .log_name = "bangerd.log", .log_append = true
 	};
@@ -149,7 +149,7 @@ static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 
 static int connect_daemon(struct cli *cli, bool start, struct error *err)
 {
-	if (!cli->paths.runtime && paths_init(&cli->paths, err) < 0)
+	if (!cli->paths.runtime && paths_init(&cli->paths, cli->system, err) < 0)
 		return -1;
 	auto_close int runtime_dir = open_dir(cli->paths.runtime, err);
 	if (runtime_dir < 0)
@@ -161,8 +161,10 @@ static int connect_daemon(struct cli *cli, bool start, struct error *err)
 		err->code = ERROR_UNAVAILABLE;
 		return -1;
 	}
-	if (!start)
-		return error_set(err, ERROR_UNAVAILABLE, "bangerd does not run");
+	if (!start || (cli->system && geteuid() != 0))
+		return error_set(err, ERROR_UNAVAILABLE, "bangerd%s does not run%s",
+				 cli->system ? " --system" : "",
+				 start ? ", only root can start it" : "");
 	return start_daemon(cli, runtime_dir, err);
 }
 

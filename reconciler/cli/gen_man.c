@@ -27,6 +27,7 @@ static const struct {
 	{ "NO_COLOR", "Set to anything: no colours." },
 	{ "XDG_STATE_HOME, XDG_CACHE_HOME, XDG_CONFIG_HOME, XDG_RUNTIME_DIR",
 	  "Where banger keeps its things, below banger/ in each of them." },
+	{ "BANGER_SYSTEM", "1: as --system." },
 	{ "BANGER_SHARE", "Where image recipes and the agent's initrd are." },
 	{ "BANGER_DAEMON", "The bangerd to start (default: the one beside banger, else in PATH)." },
 };
@@ -36,6 +37,8 @@ static const struct {
 } files[] = {
 	{ "vms.yaml", "What apply, diff and validate read without -f. See banger-vms(5)." },
 	{ "~/.local/state/banger", "VMs, images, keys; bangerd.log is what the daemon said." },
+	{ "/var/lib/banger, /run/banger/bangerd.sock, /etc/banger/vms.d",
+	  "The same of the machine (bangerd --system), and the directory that it watches." },
 	{ "$XDG_RUNTIME_DIR/banger/bangerd.sock", "Where bangerd listens; for its user only." },
 };
 

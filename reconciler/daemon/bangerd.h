@@ -111,7 +111,6 @@ struct vm {
 	struct job *job; /* lifecycle lane */
 	bool untidy;	 /* something of a run that is over may be there */
 	bool dirty, restart_asked, reimage_asked;
-	bool may_restart;	 /* if the guest does not go along with what was asked last */
 	bool touched;		 /* somebody asked for something since job began: it is past */
 	bool forget_on_failure;	 /* made by `create`: a failed creation leaves nothing */
 	struct error last_error; /* of the last action; code NONE: fine */
@@ -120,8 +119,9 @@ struct vm {
 	struct loop_timer *retry; /* set: backing off */
 	int64_t retry_at_ms;	  /* then until when, wall clock */
 	unsigned restarts;
-	unsigned resets; /* the guest's own reboots since it was ready */
-	bool paused;	 /* it stands still: the host's disk is full */
+	unsigned resets;     /* the guest's own reboots since it was ready */
+	bool paused;	     /* it stands still: the host's disk is full */
+	bool reserve_failed; /* said already, in this run */
 	struct loop_timer *resume;
 	struct op *op;
 	char waiting[280]; /* why nothing happens, from the plan */
@@ -199,6 +199,12 @@ void vm_exited(struct vm *vm);
 void vm_paused(struct vm *vm, bool paused);
 bool vm_may_resume(const struct vm *vm);
 
+/* --- reserve.c --- */
+struct round;
+void reserve_watch(struct vm *vm); /* it runs: room on the host's disk is held for what it writes */
+uint64_t reserve_wanted(const struct vm *vm); /* bytes that are to be free before it may go on */
+void reserve_free(struct round *round);
+
 /* --- gather.c --- */
 int gather_store(struct bangerd *d, struct error *err);
 int gather_host(struct bangerd *d, struct error *err);
@@ -218,10 +224,9 @@ void pulls_free(struct bangerd *d);
 /* --- stack.c --- */
 struct apply_options {
 	bool prune, prune_all, adopt, take_over, allow_data_loss, update_images, watched;
-	bool no_restart, may_restart; /* as in struct plan_policy */
-	bool return_on_failure;	      /* what fails goes back to what was good */
-	bool delete_named;	      /* `delete -f`: what the specs name goes */
-	const cJSON *workspaces;      /* what the client found where they come from; may be NULL */
+	bool return_on_failure;	 /* what fails goes back to what was good */
+	bool delete_named;	 /* `delete -f`: what the specs name goes */
+	const cJSON *workspaces; /* what the client found where they come from; may be NULL */
 	struct actor by;
 	int64_t rollback; /* to this revision; 0: none */
 };
@@ -374,6 +379,7 @@ HANDLER(rpc_history);
 HANDLER(rpc_history_show);
 HANDLER(rpc_history_specs);
 
+struct round;
 struct bangerd {
 	struct paths paths;
 	struct host host;
@@ -399,8 +405,9 @@ struct bangerd {
 	struct loop_timer *resync, *ttl, *accept_again;
 	struct lease *leases;
 	struct loop_timer *lease_grace, *ssh_config;
-	struct loop_timer *agents_grace;
-	bool agents_known; /* guests had time to answer since we began */
+	struct loop_timer *agents_grace, *reserve;
+	bool agents_known;	     /* guests had time to answer since we began */
+	struct round *reserve_round; /* under way */
 	bool any_dirty, any_gated, ops_moved, failed;
 	struct image_hint *hints; /* stack_context()'s */
 	size_t hint_count;

@@ -21,8 +21,10 @@
 
 static void usage(FILE *to)
 {
-	fputs("usage: bangerd [--debug] [--version] [--help]\n"
-	      "The controller behind banger(1), which starts it when it is needed.\n",
+	fputs("usage: bangerd [--system] [--debug] [--version] [--help]\n"
+	      "The controller behind banger(1), which starts it when it is needed.\n"
+	      "--system: as root, for the VMs of the machine: in /var/lib/banger, wanted in\n"
+	      "/etc/banger/vms.d\n",
 	      to);
 }
 
@@ -56,6 +58,14 @@ static unsigned timeout_from(const char *variable, unsigned otherwise_ms)
 	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise_ms;
 }
 
+/* BANGER_DISK=dm-snapshot: for tests of one kind. */
+static const struct disk_driver *const *disk_preference(const struct bangerd *d)
+{
+	const char *name = secure_getenv("BANGER_DISK");
+	const struct disk_driver *const *one = name ? disk_drivers_named(name) : NULL;
+	return one ? one : d->paths.system ? disk_drivers_system : disk_drivers_session;
+}
+
 static int prepare_host(struct bangerd *d, struct error *err)
 {
 	learn_user(d);
@@ -74,6 +84,7 @@ static int prepare_host(struct bangerd *d, struct error *err)
 		.identity = d->identity,
 		.images = { d->paths.state, d->paths.cache, d->paths.share },
 		.hv = hv_drivers[0],
+		.disks = disk_preference(d),
 		.start_timeout_ms = timeout_from("BANGER_START_TIMEOUT_MS", 15000),
 		.stop_timeout_ms = timeout_from("BANGER_STOP_TIMEOUT_MS", 45000),
 	};
@@ -129,10 +140,21 @@ static void signalled(void *data, int number)
 	loop_quit(d->loop);
 }
 
+/* The directory of the machine's own VMs, once it is there. */
+static void watch_machine(struct bangerd *d)
+{
+	struct error err = { 0 };
+	auto_free char *path = xasprintf("%s/vms.d", d->paths.config), *stack = NULL;
+	if (d->paths.system && access(path, F_OK) == 0 &&
+	    watch_add(d, path, false, &stack, &err) < 0)
+		log_error(NULL, "cannot watch '%s': %s", path, err.text);
+}
+
 static int set_up(struct bangerd *d, struct error *err)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	if (paths_init(&d->paths, err) < 0 || lock_state(d, err) < 0 || prepare_host(d, err) < 0)
+	if (paths_init(&d->paths, d->paths.system, err) < 0 || lock_state(d, err) < 0 ||
+	    prepare_host(d, err) < 0)
 		return -1;
 	d->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->cancel_fd < 0)
@@ -145,12 +167,16 @@ static int set_up(struct bangerd *d, struct error *err)
 	d->store = store_open(path, err);
 	d->resync = loop_timer_new(d->loop, resync, d);
 	d->ttl = loop_timer_new(d->loop, ttl_due, d);
+	struct error swept;
+	if (disk_dm_sweep(d->vms_dir, &swept) < 0)
+		log_warn(NULL, "cannot take away what is left of system disks: %s", swept.text);
 	if (!d->store || events_open(d, err) < 0 || gather_store(d, err) < 0 ||
 	    gather_host(d, err) < 0 || conns_listen(d, err) < 0)
 		return -1;
 	ballast_take(d);
 	event_add(d, EVENT_DAEMON, NULL, "bangerd " BANGER_VERSION " began, pid %d", (int)getpid());
 	watch_resume(d);
+	watch_machine(d);
 	loop_before_sleep(d->loop, converge, d);
 	for (size_t i = 0; i < d->vm_count; i++)
 		vm_mark(d->vms[i]);
@@ -186,6 +212,8 @@ static void tear_down(struct bangerd *d)
 		free(d->ops[i]);
 	free(d->ops);
 	loop_timer_free(d->resync);
+	loop_timer_free(d->reserve);
+	reserve_free(d->reserve_round);
 	loop_timer_free(d->ttl);
 	ssh_config_free(d);
 	store_stacks_clear(&d->stacks);
@@ -217,9 +245,12 @@ static void allow_descriptors(void)
 
 int main(int argc, char **argv)
 {
+	bool system = paths_system_asked();
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--debug")) {
 			log_set_level(LOG_DEBUG);
+		} else if (!strcmp(argv[i], "--system")) {
+			system = true;
 		} else if (!strcmp(argv[i], "--version")) {
 			puts("bangerd " BANGER_VERSION);
 			return 0;
@@ -236,6 +267,10 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (system && geteuid() != 0) {
+		log_error(NULL, "--system is for root: it works with devices of the machine");
+		return 2;
+	}
 	umask(077);
 	allow_descriptors();
 	signal(SIGPIPE, SIG_IGN);
@@ -243,6 +278,7 @@ int main(int argc, char **argv)
 	ssh_init();
 	struct bangerd d = { .runtime_fd = -1, .lock_fd = -1, .cancel_fd = -1, .listen_fd = -1 };
 	struct error err = { 0 };
+	d.paths.system = system;
 	d.started_ms = clock_wall_ms();
 	if (set_up(&d, &err) < 0) {
 		log_error(NULL, "%s", err.text);

@@ -328,6 +328,7 @@ void vm_running(struct vm *vm, pid_t pid, int pidfd, uint64_t start_ticks, int64
 	if (!vm->gone_watch)
 		log_error(vm->row.name, "cannot watch its process: %s", err.text);
 	links_open(vm);
+	reserve_watch(vm);
 }
 
 void vm_not_running(struct vm *vm)

@@ -1,7 +1,6 @@
-/* Theory of operation: the system disk is copy-on-write over the image's read-only rootfs. Where
- * the file system shares extents, a reflink is a raw file of its own; elsewhere a qcow2 overlay
- * names the rootfs by its path, which never changes as images are immutable and content-addressed.
- * Which of the two it is, the name says. */
+/* Theory of operation: where the file system shares extents, a reflink of the image's read-only
+ * rootfs is a raw file of its own; elsewhere a qcow2 overlay names the rootfs by its path, which
+ * never changes as images are immutable and content-addressed. */
 #include "driver/disk.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
@@ -17,22 +16,12 @@
 
 #define TOOL_TIMEOUT_MS 60000
 
-static int check_size(const struct disk_image *image, struct error *err)
-{
-	struct stat st;
-	if (stat(image->base, &st) < 0)
-		return error_sys(err, "cannot open image '%s'", image->base);
-	if (image->size_bytes >= (uint64_t)st.st_size)
-		return 0;
-	return error_set(err, ERROR_INVALID,
-			 "a system disk of %" PRIu64 " MiB is smaller than its image (%" PRIu64
-			 " MiB)",
-			 image->size_bytes / MIB, ((uint64_t)st.st_size + MIB - 1) / MIB);
-}
+/* --- reflink --- */
 
-/* 0: made, 1: this file system cannot. */
-static int try_reflink(int vm_dirfd, const struct disk_image *image, struct error *err)
+static int make_reflink(int vm_dirfd, const char *dir, const struct disk_image *image,
+			struct error *err)
 {
+	(void)dir;
 	static const char tmp[] = VM_FILE_ROOT_DISK DISK_TMP;
 	unlinkat(vm_dirfd, tmp, 0);
 	auto_close int base = open(image->base, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -53,6 +42,27 @@ static int try_reflink(int vm_dirfd, const struct disk_image *image, struct erro
 	return -1;
 }
 
+static int stat_reflink(int vm_dirfd, uint64_t *ret_size, struct error *err)
+{
+	return disk_raw_stat(vm_dirfd, VM_FILE_ROOT_DISK, ret_size, err);
+}
+
+static int grow_reflink(int vm_dirfd, const char *dir, uint64_t size_bytes, struct error *err)
+{
+	(void)dir;
+	return disk_raw_grow(vm_dirfd, VM_FILE_ROOT_DISK, size_bytes, err);
+}
+
+const struct disk_driver disk_reflink = {
+	.name = "reflink",
+	.file = VM_FILE_ROOT_DISK,
+	.create = make_reflink,
+	.stat = stat_reflink,
+	.grow = grow_reflink,
+};
+
+/* --- qcow2 --- */
+
 static int make_overlay(int vm_dirfd, const char *dir, const struct disk_image *image,
 			struct error *err)
 {
@@ -71,24 +81,6 @@ static int make_overlay(int vm_dirfd, const char *dir, const struct disk_image *
 	return error_wrap(err, "cannot create disk '%s'", VM_FILE_ROOT_OVERLAY);
 }
 
-int disk_root_create(int vm_dirfd, const char *dir, const struct disk_image *image,
-		     struct error *err)
-{
-	if (disk_exists(vm_dirfd, VM_FILE_ROOT_DISK) || disk_exists(vm_dirfd, VM_FILE_ROOT_OVERLAY))
-		return 0;
-	if (check_size(image, err) < 0)
-		return -1;
-	int reflink = try_reflink(vm_dirfd, image, err);
-	return reflink > 0 ? make_overlay(vm_dirfd, dir, image, err) : reflink;
-}
-
-int disk_root_remove(int vm_dirfd, struct error *err)
-{
-	if (disk_remove(vm_dirfd, VM_FILE_ROOT_OVERLAY, err) < 0)
-		return -1;
-	return disk_remove(vm_dirfd, VM_FILE_ROOT_DISK, err);
-}
-
 static int overlay_size(int fd, uint64_t *ret_size, struct error *err)
 {
 	unsigned char header[QCOW2_HEADER_BYTES];
@@ -101,26 +93,15 @@ static int overlay_size(int fd, uint64_t *ret_size, struct error *err)
 	return 0;
 }
 
-int disk_root_stat(int vm_dirfd, uint64_t *ret_size, bool *ret_qcow2, struct error *err)
+static int stat_overlay(int vm_dirfd, uint64_t *ret_size, struct error *err)
 {
-	*ret_size = 0;
-	*ret_qcow2 = disk_exists(vm_dirfd, VM_FILE_ROOT_OVERLAY);
-	if (!*ret_qcow2)
-		return disk_raw_stat(vm_dirfd, VM_FILE_ROOT_DISK, ret_size, err);
 	auto_close int fd = disk_open(vm_dirfd, VM_FILE_ROOT_OVERLAY, O_RDONLY, err);
 	return fd < 0 ? -1 : overlay_size(fd, ret_size, err);
 }
 
-int disk_root_grow(int vm_dirfd, const char *dir, uint64_t size_bytes, struct error *err)
+static int grow_overlay(int vm_dirfd, const char *dir, uint64_t size_bytes, struct error *err)
 {
-	uint64_t size;
-	bool overlay;
-	if (disk_root_stat(vm_dirfd, &size, &overlay, err) < 0)
-		return -1;
-	if (!overlay)
-		return disk_raw_grow(vm_dirfd, VM_FILE_ROOT_DISK, size_bytes, err);
-	if (size >= size_bytes)
-		return 0;
+	(void)vm_dirfd;
 	auto_free char *text = xasprintf("%" PRIu64, size_bytes);
 	const char *const argv[] = { "qemu-img",	   "resize", "-q", "-f", "qcow2",
 				     VM_FILE_ROOT_OVERLAY, text,     NULL };
@@ -129,3 +110,11 @@ int disk_root_grow(int vm_dirfd, const char *dir, uint64_t size_bytes, struct er
 		return error_wrap(err, "cannot grow disk '%s'", VM_FILE_ROOT_OVERLAY);
 	return 0;
 }
+
+const struct disk_driver disk_qcow2 = {
+	.name = "qcow2",
+	.file = VM_FILE_ROOT_OVERLAY,
+	.create = make_overlay,
+	.stat = stat_overlay,
+	.grow = grow_overlay,
+};

@@ -37,7 +37,8 @@
 /* The name tells the format. Its content never does: a guest could write a qcow2 header with a
  * backing file of the host's into its raw disk. */
 #define VM_FILE_ROOT_DISK    "root.img"	    /* raw reflink, or ... */
-#define VM_FILE_ROOT_OVERLAY "root.qcow2"   /* ... qcow2 overlay */
+#define VM_FILE_ROOT_OVERLAY "root.qcow2"   /* ... qcow2 overlay, or ... */
+#define VM_FILE_ROOT_COW     "root.cow"	    /* ... what a dm-snapshot of the image differs in */
 #define VM_FILE_WORK_DISK    "work.img"	    /* raw, sparse, ext4 */
 #define VM_FILE_HANDLES	     "handles.json" /* a cache, never believed */
 
@@ -56,10 +57,11 @@ struct vm_machine {
 	const char *modules_disk; /* path of an ext4, shared and never written; NULL: none */
 	bool has_work_disk;
 	bool root_is_qcow2;
-	const char *mac;     /* 52:54:00:xx:xx:xx */
-	const char *address; /* 127.x.y.z: SSH is forwarded from its port 2222 */
-	const char *tap;     /* of the bridge's network; NULL: none */
-	bool nat;	     /* false: restrict=on */
+	const char *root_device; /* of a root disk that is no file of the directory; NULL: it is */
+	const char *mac;	 /* 52:54:00:xx:xx:xx */
+	const char *address;	 /* 127.x.y.z: SSH is forwarded from its port 2222 */
+	const char *tap;	 /* of the bridge's network; NULL: none */
+	bool nat;		 /* false: restrict=on */
 	const struct port_list *ports;
 	enum accel accel;
 };
@@ -144,6 +146,9 @@ struct hv_driver {
 	struct hv_monitor *(*monitor_new)(void);
 	enum monitor_event (*monitor_feed)(struct hv_monitor *monitor, int fd, const char *data,
 					   size_t len);
+	/* Asks for the guest to stand still; MONITOR_PAUSED follows. False: it could not be asked.
+	 * NULL: this hypervisor cannot. */
+	bool (*monitor_stop)(struct hv_monitor *monitor, int fd);
 	/* Bytes of memory beyond those of the start, as MONITOR_MEMORY found them. */
 	uint64_t (*monitor_plugged)(const struct hv_monitor *monitor);
 	void (*monitor_free)(struct hv_monitor *monitor);
@@ -164,10 +169,40 @@ struct disk_image {
 	const char *base;    /* path of the image's read-only rootfs (raw ext4) */
 	uint64_t size_bytes; /* virtual size of the VM's system disk */
 };
-/* Makes VM_FILE_ROOT_DISK, a reflink, when the file system can, else VM_FILE_ROOT_OVERLAY on base.
- * Existing: success and untouched. */
+#define DISK_DEVICE_MAX 96
+/* How a system disk is kept, copy-on-write over its image. The file below the VM's directory says
+ * which driver made it; its content is never asked. */
+struct disk_driver {
+	const char *name; /* "reflink" */
+	const char *file; /* VM_FILE_ROOT_… */
+	/* 0 made, 1: this host or file system cannot, nothing is left. */
+	int (*create)(int vm_dirfd, const char *dir, const struct disk_image *image,
+		      struct error *err);
+	int (*stat)(int vm_dirfd, uint64_t *ret_size, struct error *err);
+	int (*grow)(int vm_dirfd, const char *dir, uint64_t size_bytes, struct error *err);
+	/* NULL: the file is the disk. Else what a run needs beside it: a device, gone again after
+	 * the run; attach begins by taking away what a crash left of an earlier one. */
+	int (*attach)(const char *id, int vm_dirfd, const char *dir, const char *base,
+		      char ret_device[DISK_DEVICE_MAX], struct error *err);
+	int (*detach)(const char *id, struct error *err);
+	/* Under a running guest: the device shows the size that grow() gave the file. */
+	int (*refresh)(const char *id, int vm_dirfd, struct error *err);
+	/* Holds room on the host's disk for what the guest may write before it is asked again. 1:
+	 * there is none, and what is left of it will not last: the guest must stand still. */
+	int (*reserve)(const char *id, int vm_dirfd, struct error *err);
+	uint64_t reserve_bytes; /* that it wants to see free */
+};
+extern const struct disk_driver disk_reflink, disk_qcow2, disk_dm;
+/* In order of preference, ends with NULL: without root, and with it. */
+extern const struct disk_driver *const disk_drivers_session[], *const disk_drivers_system[];
+/* Of that name alone; NULL: there is none. */
+const struct disk_driver *const *disk_drivers_named(const char *name);
+
+/* Makes a system disk by the first of the drivers that can. Existing: success and untouched. */
 int disk_root_create(int vm_dirfd, const char *dir, const struct disk_image *image,
-		     struct error *err);
+		     const struct disk_driver *const *drivers, struct error *err);
+/* Of the disk that is there; NULL: none is. */
+const struct disk_driver *disk_root_driver(int vm_dirfd);
 /* Sparse raw ext4 (mke2fs, uid 0 root directory, assume_storage_prezeroed). Existing: untouched. */
 int disk_work_create(int vm_dirfd, const char *dir, uint64_t size_bytes, struct error *err);
 int disk_root_remove(int vm_dirfd, struct error *err);
@@ -178,6 +213,9 @@ int disk_work_grow(int vm_dirfd, uint64_t size_bytes, struct error *err);
 /* What is there: virtual sizes, 0 when missing. */
 int disk_root_stat(int vm_dirfd, uint64_t *ret_size, bool *ret_qcow2, struct error *err);
 int disk_work_stat(int vm_dirfd, uint64_t *ret_size, struct error *err);
+/* Takes away every device of a system disk below vms_dir whose VM's lock nobody holds: what a crash
+ * of the host's daemon left. Never fails as a whole: the first error is kept, the others go on. */
+int disk_dm_sweep(const char *vms_dir, struct error *err);
 /* Enough room for what will surely be written? Error names the directory and the numbers. */
 int disk_check_space(const char *dir, uint64_t bytes, struct error *err);
 

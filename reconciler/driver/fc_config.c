@@ -72,8 +72,8 @@ static cJSON *drive(const char *id, const char *file, bool root)
 
 static cJSON *root_drive(const struct context *c)
 {
-	(void)c;
-	return drive(FC_DRIVE_ROOT, VM_FILE_ROOT_DISK, true);
+	const char *device = c->machine->root_device;
+	return drive(FC_DRIVE_ROOT, device ? device : VM_FILE_ROOT_DISK, true);
 }
 
 static cJSON *work_drive(const struct context *c)

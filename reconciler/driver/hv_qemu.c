@@ -189,6 +189,7 @@ const struct hv_driver hv_qemu = {
 	.monitor_open = qmp_monitor_open,
 	.monitor_new = qmp_monitor_new,
 	.monitor_feed = qmp_monitor_feed,
+	.monitor_stop = qmp_monitor_stop,
 	.monitor_plugged = qmp_monitor_plugged,
 	.monitor_free = qmp_monitor_free,
 };

@@ -119,8 +119,8 @@ static void add_kernel(struct arg_vec *args, const struct vm_machine *m)
 static void add_disk(struct arg_vec *args, const char *node, const char *file, bool qcow2)
 {
 	add_taken(args, "-blockdev",
-		  xasprintf("driver=file,node-name=%s-file,filename=%s,aio=threads,discard=unmap",
-			    node, file));
+		  xasprintf("driver=%s,node-name=%s-file,filename=%s,aio=threads,discard=unmap",
+			    file[0] == '/' ? "host_device" : "file", node, file));
 	add_taken(args, "-blockdev",
 		  xasprintf("driver=%s,node-name=%s,file=%s-file,discard=unmap",
 			    qcow2 ? "qcow2" : "raw", node, node));
@@ -198,7 +198,10 @@ char **qemu_argv(const struct vm_machine *machine)
 	add_machine(&args, machine);
 	add_kernel(&args, machine);
 	bool overlay = machine->root_is_qcow2;
-	add_disk(&args, QEMU_NODE_ROOT, overlay ? VM_FILE_ROOT_OVERLAY : VM_FILE_ROOT_DISK,
+	add_disk(&args, QEMU_NODE_ROOT,
+		 machine->root_device ? machine->root_device
+		 : overlay	      ? VM_FILE_ROOT_OVERLAY
+				      : VM_FILE_ROOT_DISK,
 		 overlay);
 	if (machine->has_work_disk)
 		add_disk(&args, QEMU_NODE_WORK, VM_FILE_WORK_DISK, false);

@@ -53,6 +53,7 @@ int qmp_monitor_open(int vm_dirfd, struct error *err);
 struct hv_monitor *qmp_monitor_new(void);
 enum monitor_event qmp_monitor_feed(struct hv_monitor *monitor, int fd, const char *data,
 				    size_t len);
+bool qmp_monitor_stop(struct hv_monitor *monitor, int fd);
 uint64_t qmp_monitor_plugged(const struct hv_monitor *monitor);
 void qmp_monitor_free(struct hv_monitor *monitor);
 

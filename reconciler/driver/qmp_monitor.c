@@ -100,7 +100,7 @@ static enum monitor_event event_of(struct hv_monitor *monitor, const cJSON *mess
 	/* A reset of ours (system_reset) is no news. */
 	if (!strcmp(name, "RESET") && json_bool(data, "guest", false))
 		return reset_event(monitor, message);
-	/* Nobody but QEMU itself stops a guest here: its disk is full or KVM gave up. */
+	/* By QEMU itself, as its disk is full or KVM gave up, or by monitor_stop(). */
 	if (!strcmp(name, "STOP"))
 		return MONITOR_PAUSED;
 	if (!strcmp(name, "RESUME"))
@@ -141,6 +141,14 @@ static bool shake_hands(int fd)
 		"\"}\n{\"execute\":\"query-memory-devices\",\"id\":\"" QMP_MONITOR_ID "\"}\n";
 	ssize_t len = (ssize_t)sizeof(request) - 1;
 	return send(fd, request, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
+}
+
+bool qmp_monitor_stop(struct hv_monitor *monitor, int fd)
+{
+	static const char request[] = "{\"execute\":\"stop\",\"id\":\"" QMP_MONITOR_ID "\"}\n";
+	ssize_t len = (ssize_t)sizeof(request) - 1;
+	return monitor->state == LISTENS &&
+	       send(fd, request, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
 }
 
 static enum monitor_event handle(struct hv_monitor *monitor, int fd, const cJSON *message)

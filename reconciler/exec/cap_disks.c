@@ -1,6 +1,7 @@
 /* The system disk, made of an image, and the work disk, which is the user's. */
 #include "exec/capability.h"
 #include "base/units.h"
+#include "sys/proc.h"
 
 /* --- system disk --- */
 
@@ -17,7 +18,8 @@ static int make_root_disk(struct job *job, struct error *err)
 				   job->want->image, (unsigned long long)image.size);
 	else
 		failed = disk_check_space(job->dir, 16 * MIB, err) < 0 ||
-					 disk_root_create(job->dirfd, job->dir, &disk, err) < 0
+					 disk_root_create(job->dirfd, job->dir, &disk,
+							  job->host->disks, err) < 0
 				 ? -1
 				 : 0;
 	image_clear(&image);
@@ -37,6 +39,27 @@ static int fit_root_disk(struct job *job, struct error *err)
 	return disk_root_grow(job->dirfd, job->dir, job->want->system_disk, err);
 }
 
+/* Devices of a run that is over: already gone is success. */
+static int release_root_disk(struct job *job, struct error *err)
+{
+	struct error none;
+	if (job_open_directory(job, &none) < 0)
+		return 0;
+	const struct disk_driver *driver = disk_root_driver(job->dirfd);
+	if (!driver || !driver->detach)
+		return 0;
+	if (lock_is_held(job->dirfd, VM_FILE_LOCK))
+		return error_set(err, ERROR_BUSY,
+				 "a hypervisor still holds the system disk of '%s'", job->name);
+	return driver->detach(job->id, err);
+}
+
+static void release_failed_root_disk(struct job *job)
+{
+	struct error ignored;
+	release_root_disk(job, &ignored);
+}
+
 static int retire_root_disk(struct job *job, struct error *err)
 {
 	/* The new image must be there before the old disk goes. */
@@ -44,13 +67,31 @@ static int retire_root_disk(struct job *job, struct error *err)
 	if (job_find_image(job, &image, err) < 0)
 		return -1;
 	image_clear(&image);
+	if (release_root_disk(job, err) < 0)
+		return -1;
 	return disk_root_remove(job->dirfd, err);
+}
+
+static int attach_root_disk(struct job *job, const struct disk_driver *driver, struct error *err)
+{
+	struct image image = { 0 };
+	if (release_root_disk(job, err) < 0 || job_find_image(job, &image, err) < 0)
+		return -1;
+	int failed =
+		driver->attach(job->id, job->dirfd, job->dir, image.rootfs, job->root_device, err);
+	image_clear(&image);
+	job->machine.root_device = job->root_device;
+	return failed;
 }
 
 static int use_root_disk(struct job *job, struct error *err)
 {
 	uint64_t size;
-	return disk_root_stat(job->dirfd, &size, &job->machine.root_is_qcow2, err);
+	const struct disk_driver *driver = disk_root_driver(job->dirfd);
+	job->machine.root_device = NULL;
+	if (disk_root_stat(job->dirfd, &size, &job->machine.root_is_qcow2, err) < 0)
+		return -1;
+	return driver && driver->attach ? attach_root_disk(job, driver, err) : 0;
 }
 
 const struct capability cap_system_disk = {
@@ -58,7 +99,9 @@ const struct capability cap_system_disk = {
 	.steps = { [PHASE_RETIRE] = { "old system disk", retire_root_disk, NULL },
 		   [PHASE_MAKE] = { "system disk", make_root_disk, NULL },
 		   [PHASE_FIT] = { "system disk", fit_root_disk, NULL },
-		   [PHASE_PREPARE] = { "system disk", use_root_disk, NULL } },
+		   [PHASE_PREPARE] = { "system disk", use_root_disk, release_failed_root_disk },
+		   [PHASE_RELEASE] = { "devices", release_root_disk, NULL },
+		   [PHASE_REMOVE] = { "old devices", release_root_disk, NULL } },
 };
 
 /* --- work disk --- */

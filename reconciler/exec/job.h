@@ -23,8 +23,9 @@ struct host {
 	const char *identity;	/* path of its private half */
 	struct image_store images;
 	const struct hv_driver *hv;
-	unsigned start_timeout_ms; /* how long a hypervisor may take to answer */
-	unsigned stop_timeout_ms;  /* how long a guest may take to power off */
+	const struct disk_driver *const *disks; /* kinds of system disks, by preference */
+	unsigned start_timeout_ms;		/* how long a hypervisor may take to answer */
+	unsigned stop_timeout_ms;		/* how long a guest may take to power off */
 };
 
 struct job {
@@ -70,6 +71,7 @@ struct job {
 	int dirfd;
 	char *dir;
 	char mac[18];
+	char root_device[DISK_DEVICE_MAX];
 	struct kernel kernel;
 	struct vm_machine machine; /* what a run needs, each step's part put in by it */
 };

@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #ifndef BANGER_SHARE_DIR
 #define BANGER_SHARE_DIR "/usr/local/share/banger"
@@ -79,22 +80,53 @@ static int check_private(const char *path, struct error *err)
 	return 0;
 }
 
-int paths_init(struct paths *ret, struct error *err)
+static void session_dirs(struct paths *paths)
 {
-	*ret = (struct paths){
-		.state = xdg_dir("XDG_STATE_HOME", ".local/state"),
-		.cache = xdg_dir("XDG_CACHE_HOME", ".cache"),
-		.config = xdg_dir("XDG_CONFIG_HOME", ".config"),
-		.runtime = runtime_dir(),
-		.bin = executable_dir(),
-	};
-	ret->share = share_dir(ret->bin);
-	if (fs_mkdirs(ret->state, 0700, err) < 0 || fs_mkdirs(ret->cache, 0700, err) < 0 ||
-	    fs_mkdirs(ret->runtime, 0700, err) < 0 || check_private(ret->runtime, err) < 0) {
-		paths_clear(ret);
+	paths->state = xdg_dir("XDG_STATE_HOME", ".local/state");
+	paths->cache = xdg_dir("XDG_CACHE_HOME", ".cache");
+	paths->config = xdg_dir("XDG_CONFIG_HOME", ".config");
+	paths->runtime = runtime_dir();
+}
+
+static void system_dirs(struct paths *paths)
+{
+	const char *root = secure_getenv("BANGER_ROOT");
+	if (!root || root[0] != '/')
+		root = "";
+	paths->state = xasprintf("%s/var/lib/banger", root);
+	paths->cache = xasprintf("%s/var/cache/banger", root);
+	paths->config = xasprintf("%s/etc/banger", root);
+	paths->runtime = xasprintf("%s/run/banger", root);
+}
+
+bool paths_system_asked(void)
+{
+	const char *value = secure_getenv("BANGER_SYSTEM");
+	return value && !strcmp(value, "1");
+}
+
+static int make_dirs(const struct paths *paths, struct error *err)
+{
+	if (fs_mkdirs(paths->state, 0700, err) < 0 || fs_mkdirs(paths->cache, 0700, err) < 0)
 		return -1;
-	}
-	return 0;
+	/* Whom the machine's socket is for, its owner and mode say. */
+	return fs_mkdirs(paths->runtime, paths->system ? 0755 : 0700, err);
+}
+
+int paths_init(struct paths *ret, bool system, struct error *err)
+{
+	*ret = (struct paths){ .system = system, .bin = executable_dir() };
+	ret->share = share_dir(ret->bin);
+	if (system)
+		system_dirs(ret);
+	else
+		session_dirs(ret);
+	if (system && geteuid() != 0)
+		return 0;
+	if (make_dirs(ret, err) == 0 && (system || check_private(ret->runtime, err) == 0))
+		return 0;
+	paths_clear(ret);
+	return -1;
 }
 
 void paths_clear(struct paths *paths)

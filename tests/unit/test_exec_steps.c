@@ -52,7 +52,8 @@ static void what_came_last_goes_first(void **state)
 {
 	(void)state;
 	struct job *job = new_job(ACTION_DELETE, true);
-	assert_string_equal(steps_of(job), "stop sockets seed run mark remove ");
+	assert_string_equal(steps_of(job),
+			    "stop sockets seed devices run mark old devices remove ");
 	end_job(job);
 }
 
@@ -60,7 +61,7 @@ static void a_vm_at_rest_has_nothing_to_release(void **state)
 {
 	(void)state;
 	struct job *job = new_job(ACTION_DELETE, false);
-	assert_string_equal(steps_of(job), "remove ");
+	assert_string_equal(steps_of(job), "old devices remove ");
 	end_job(job);
 	job = new_job(ACTION_RESTART, false);
 	job->want->state = STATE_STOPPED;
