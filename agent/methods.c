@@ -88,6 +88,21 @@ static enum method_answer method_authorized_keys(struct agent *agent, const stru
 	return place_keys(agent->home, keys, used, err) < 0 ? METHOD_FAILED : METHOD_DONE;
 }
 
+/* A guest that is ready stays so: only what is still waited for changes. */
+static enum method_answer method_ready(struct agent *agent, const struct request *request,
+				       cJSON *result, struct error *err)
+{
+	struct seed probe = { 0 };
+	if (seed_parse_ready(json_get(request->params, "ready"), &probe, err) < 0)
+		return METHOD_FAILED;
+	agent->seed->ready_kind = probe.ready_kind;
+	agent->seed->ready_port = probe.ready_port;
+	if (!agent_is_ready(agent))
+		agent->watch = (struct watch){ .next_ms = uptime_ms() };
+	json_add_bool(result, "ready", agent_is_ready(agent));
+	return METHOD_DONE;
+}
+
 struct grow {
 	const char *serial, *path;
 };
@@ -182,6 +197,7 @@ const struct method methods[] = {
 	{ "sync", method_sync },
 	{ "poweroff", method_poweroff },
 	{ "authorized_keys", method_authorized_keys },
+	{ "ready", method_ready },
 	{ "grow", method_grow },
 	{ "stats", method_stats },
 	{ "health", method_health },

@@ -169,7 +169,7 @@ static int parse_network(const cJSON *object, struct seed_network *net, struct e
 	return parse_dns(json_get(object, "dns"), net, err);
 }
 
-static int parse_ready(const cJSON *object, struct seed *seed, struct error *err)
+int seed_parse_ready(const cJSON *object, struct seed *seed, struct error *err)
 {
 	static const char *const keys[] = { "kind", "port", NULL };
 	static const char *const kinds[] = {
@@ -279,7 +279,7 @@ static int parse_all(const cJSON *object, struct seed *seed, struct error *err)
 	    copy_text(object, "name", NAME_MAX_LEN, &seed->name, err) < 0 ||
 	    parse_hostname(object, seed, err) < 0 || parse_disks(object, seed, err) < 0 ||
 	    parse_network(json_get(object, "network"), &seed->network, err) < 0 ||
-	    parse_ready(json_get(object, "ready"), seed, err) < 0 ||
+	    seed_parse_ready(json_get(object, "ready"), seed, err) < 0 ||
 	    parse_init(object, seed, err) < 0 ||
 	    parse_keys(json_get(object, "authorized_keys"), seed, err) < 0)
 		return -1;

@@ -64,10 +64,15 @@ struct seed {
 	size_t file_count;
 };
 
+struct cJSON;
+
 /* text need not be terminated. Fails with ERROR_INVALID, naming the member. */
 struct seed *seed_parse(const char *text, size_t len, struct error *err);
 void seed_free(struct seed *seed); /* accepts NULL */
 DEFINE_CLEANUP(seed, seed_free)
+
+/* The member "ready" alone, into ready_kind and ready_port. */
+int seed_parse_ready(const struct cJSON *object, struct seed *seed, struct error *err);
 
 /* One line for authorized_keys: printable, no line break, of a sane length. */
 bool seed_key_is_sane(const char *key);

@@ -158,6 +158,7 @@ struct field_change {
 	const char *key; /* static */
 	char *from, *to; /* "256Mi", "[8080:80/tcp]"; secrets redacted; at most 200 bytes */
 	enum change_class class;
+	bool pending; /* the planner's: not now, it would need a restart */
 };
 DEFINE_VEC(field_change_vec, struct field_change)
 void field_changes_free(struct field_change_vec *changes);

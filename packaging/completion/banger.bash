@@ -67,8 +67,8 @@ _banger() {
 	esac
 	case $word in
 	'validate') flags='--file -f ' names="" ;;
-	'diff') flags='--file -f --prune --prune-all --adopt --take-over --allow-data-loss --update-images ' names="" ;;
-	'apply') flags='--file -f --yes -y --prune --prune-all --adopt --take-over --allow-data-loss --update-images --rollback --no-wait --timeout ' names="" ;;
+	'diff') flags='--file -f --prune --prune-all --adopt --take-over --allow-data-loss --restart --no-restart --update-images ' names="" ;;
+	'apply') flags='--file -f --yes -y --prune --prune-all --adopt --take-over --allow-data-loss --restart --no-restart --update-images --rollback --no-wait --timeout ' names="" ;;
 	'watch') flags='--list -l --take-over ' names="" dirs=1 ;;
 	'unwatch') flags='' names="" dirs=1 ;;
 	'history show') flags='' names="" ;;

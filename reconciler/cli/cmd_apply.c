@@ -37,6 +37,8 @@ static const struct {
 	{ "allow-data-loss", "allow_data_loss" },
 	{ "update-images", "update_images" },
 	{ "rollback", "return_on_failure" },
+	{ "restart", "may_restart" },
+	{ "no-restart", "no_restart" },
 };
 
 /* Whether git finds something new is the caller's to look at; what is wrong with the files is said
@@ -161,11 +163,26 @@ int cmd_diff(struct cli *cli)
 
 /* --- apply, delete -f --- */
 
+/* --restart says yes to restarts, and to nothing else. */
+static bool is_agreed(struct cli *cli, const struct plan *plan)
+{
+	if (cli_flag(cli, "yes"))
+		return true;
+	bool restart = command_flag(cli->command, "restart") && cli_flag(cli, "restart");
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct vm_plan *vm = &plan->vms[i];
+		bool only_restarts = vm->kind == ACTION_RESTART && vm->worst <= CLASS_RESTART;
+		if (vm->disruptive && !(restart && only_restarts))
+			return false;
+	}
+	return true;
+}
+
 /* True when the work may begin; else *ret_status is how the command ends. */
 static bool may_begin(struct cli *cli, const struct planned *planned, const char *question,
 		      int *ret_status)
 {
-	if (!plan_is_disruptive(&planned->plan) || cli_flag(cli, "yes"))
+	if (is_agreed(cli, &planned->plan))
 		return true;
 	*ret_status = STATUS_REFUSED;
 	if (!cli->io.in_tty || !cli->io.err_tty) {
@@ -264,8 +281,24 @@ static int carry_out(struct cli *cli, const char *method, struct request *reques
 	return worse(status, workspaces_prepare(cli, &request->set));
 }
 
+/* "vm 'web': pending a restart: vcpus 1 -> 2, nat false -> true" */
+static void say_pending(struct cli *cli, const struct vm_plan *vm)
+{
+	auto_buf struct buf text = BUF_INIT;
+	for (size_t i = 0; i < vm->changes.count; i++) {
+		const struct field_change *change = &vm->changes.at[i];
+		if (change->pending)
+			buf_addf(&text, "%s%s %s -> %s", text.len ? ", " : "", change->key,
+				 change->from, change->to);
+	}
+	cli_complain(cli, "banger: vm '%s' pending a restart: %s", vm->name, text.data);
+}
+
 static void say_refusals(struct cli *cli, const struct plan *plan)
 {
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->vms[i].pending)
+			say_pending(cli, &plan->vms[i]);
 	for (size_t i = 0; i < plan->count; i++)
 		if (plan->vms[i].kind == ACTION_REFUSE)
 			cli_complain(cli, "banger: vm '%s' refused: %s", plan->vms[i].name,
@@ -284,6 +317,9 @@ static int do_request(struct cli *cli, const char *method, const char *question,
 	struct error err = { 0 };
 	auto_planned struct planned planned = { 0 };
 	int status;
+	if (json_bool(request->params, "may_restart", false) &&
+	    json_bool(request->params, "no_restart", false))
+		return cli_misused(cli, "either --restart or --no-restart, not both");
 	json_add_bool(request->params, "meant", true);
 	if (fetch(cli, request, &planned, &err) < 0)
 		return fail(cli, &err);

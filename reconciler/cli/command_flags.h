@@ -34,6 +34,11 @@
 		{ .name = "take-over",                                                             \
 		  .doc = "take the stack from the path it was applied from before" },              \
 		{ .name = "allow-data-loss", .doc = "let disks shrink or vanish" },                \
+		{ .name = "restart",                                                               \
+		  .doc = "restart VMs without asking, where that is needed or a guest does not "   \
+			 "follow a live change" },                                                 \
+		{ .name = "no-restart",                                                            \
+		  .doc = "interrupt no VM: do what goes live, leave the rest pending" },           \
 	{                                                                                          \
 		.name = "update-images",                                                           \
 		.doc = "reimage VMs whose image name means another image now"                      \
@@ -232,7 +237,11 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"Shows the plan, asks on a terminal when running VMs would be interrupted or deleted "     \
 	"(elsewhere --yes is wanted), then follows the work until every VM is ready or failed. "   \
 	"Ctrl-C leaves the work to the daemon.\n\n"                                                \
-	"VMs that left the files are listed and kept, unless --prune is given."
+	"VMs that left the files are listed and kept, unless --prune is given.\n\n"                \
+	"A live change that a guest does not go along with is reported and tried again, the VM "   \
+	"runs on; --restart lets it be restarted instead. With --no-restart nothing is "           \
+	"interrupted: what goes live is done, the rest is named as pending, and the command ends " \
+	"with 3."
 #define MORE_SSH                                                                                   \
 	"Without a command a shell. Every word of the command reaches the guest as one word, "     \
 	"whatever it holds: banger ssh web -- sh -c 'exit 42' ends with 42. The guest's key is "   \

@@ -111,6 +111,7 @@ struct vm {
 	struct job *job; /* lifecycle lane */
 	bool untidy;	 /* something of a run that is over may be there */
 	bool dirty, restart_asked, reimage_asked;
+	bool may_restart;	 /* if the guest does not go along with what was asked last */
 	bool touched;		 /* somebody asked for something since job began: it is past */
 	bool forget_on_failure;	 /* made by `create`: a failed creation leaves nothing */
 	struct error last_error; /* of the last action; code NONE: fine */
@@ -224,9 +225,10 @@ void pulls_free(struct bangerd *d);
 /* --- stack.c --- */
 struct apply_options {
 	bool prune, prune_all, adopt, take_over, allow_data_loss, update_images, watched;
-	bool return_on_failure;	 /* what fails goes back to what was good */
-	bool delete_named;	 /* `delete -f`: what the specs name goes */
-	const cJSON *workspaces; /* what the client found where they come from; may be NULL */
+	bool no_restart, may_restart; /* as in struct plan_policy */
+	bool return_on_failure;	      /* what fails goes back to what was good */
+	bool delete_named;	      /* `delete -f`: what the specs name goes */
+	const cJSON *workspaces;      /* what the client found where they come from; may be NULL */
 	struct actor by;
 	int64_t rollback; /* to this revision; 0: none */
 };

@@ -193,6 +193,12 @@ static void job_failed(struct vm *vm, struct job *job)
 	vm_event(vm, EVENT_FAILED, "%s failed: %s", action_kind_name(job->kind), job->err.text);
 	if (vm->touched)
 		return; /* something was asked for since: that is tried at once */
+	if (vm->may_restart && job->kind == ACTION_LIVE && !cancelled) {
+		log_info(vm->row.name, "restarting it, as was allowed");
+		vm->may_restart = false;
+		vm->restart_asked = true;
+		return;
+	}
 	vm->change_failed = vm->applied && !vm_spec_equal(vm->applied, vm->want);
 	vm->last_error = job->err;
 	auto_free char *who = xasprintf("vm '%s': %s", vm->row.name, action_kind_name(job->kind));

@@ -76,6 +76,8 @@ static struct apply_options options_of(const cJSON *params)
 		.return_on_failure = json_bool(params, "return_on_failure", false),
 		.update_images = json_bool(params, "update_images", false),
 		.workspaces = json_get(params, "workspaces"),
+		.no_restart = json_bool(params, "no_restart", false),
+		.may_restart = json_bool(params, "may_restart", false),
 	};
 }
 

@@ -192,7 +192,9 @@ int stack_plan_make(struct bangerd *d, const char *stack, const char *source,
 	size_t now = stack_size(d, stack);
 	struct plan_options plan_options = {
 		.policy = { .can = vm_capabilities(d),
-			    .allow_data_loss = options->allow_data_loss },
+			    .allow_data_loss = options->allow_data_loss,
+			    .no_restart = options->no_restart,
+			    .may_restart = options->may_restart },
 		.prune = options->prune || options->prune_all || options->delete_named,
 		.prune_all = options->prune_all || options->delete_named,
 		.adopt = options->adopt,
@@ -244,16 +246,16 @@ static bool set_intent(struct bangerd *d, const char *stack, const struct plan_m
 			(*ret_vm)->row.allow_data_loss = options->allow_data_loss;
 		return *ret_vm != NULL;
 	}
+	const struct vm_spec *want = action->instead ? action->instead : member->want;
 	bool changed = vm->row.deleting || strcmp(vm->row.stack, stack) != 0 ||
-		       !vm_spec_equal(vm->want, member->want) ||
-		       !same_file(vm->file, member->want->file);
+		       !vm_spec_equal(vm->want, want) || !same_file(vm->file, member->want->file);
 	vm->forget_on_failure = false;
 	if (changed)
-		revision_add(revision, d, vm, member->want, stack);
+		revision_add(revision, d, vm, want, stack);
 	if (vm->row.deleting)
 		vm_revive(vm);
 	if (changed) {
-		vm_want(vm, member->want);
+		vm_want(vm, want);
 		free(vm->row.stack);
 		vm->row.stack = xstrdup(stack);
 	}
@@ -263,7 +265,8 @@ static bool set_intent(struct bangerd *d, const char *stack, const struct plan_m
 		vm->row.hold = HOLD_NONE;
 		changed = true;
 	}
-	if (member->have.image_outdated)
+	vm->may_restart = options->may_restart && action->kind == ACTION_LIVE;
+	if (member->have.image_outdated && !action->pending)
 		vm->reimage_asked = true;
 	if (options->return_on_failure && rollback_note(vm))
 		changed = true;

@@ -1,4 +1,5 @@
 #include "exec/live_resize.h"
+#include "base/failpoint.h"
 #include "base/units.h"
 #include "guest/guest.h"
 #include "sys/loop.h"
@@ -118,6 +119,7 @@ static int grow(struct job *job, enum hv_disk disk, uint64_t now, uint64_t known
 				 "the disk's file is gone, a restart makes it anew");
 	if (now < want && job->host->hv->grow_disk(job->dirfd, disk, want, err) < 0)
 		return -1;
+	FAILPOINT("disk grown");
 	return grow_until(job, disk == HV_DISK_WORK ? "work" : "root", want, err);
 }
 

@@ -40,6 +40,20 @@ static int change_keys(struct job *job, struct error *err)
 	return agent_call(job->dirfd, "authorized_keys", params, AGENT_TIMEOUT_MS, NULL, err);
 }
 
+/* A guest that is still waited for must know for what. One whose agent is older hears of it at its
+ * next start. */
+static int change_ready(struct job *job, struct error *err)
+{
+	const struct ready_spec *have = &job->have->ready, *want = &job->want->ready;
+	if (have->kind == want->kind && have->port == want->port)
+		return 0;
+	auto_json cJSON *params = cJSON_CreateObject();
+	seed_add_ready(params, want);
+	if (agent_call(job->dirfd, "ready", params, AGENT_TIMEOUT_MS, NULL, err) == 0)
+		return 0;
+	return err->code == ERROR_NOT_FOUND ? 0 : -1;
+}
+
 /* First of all: a guest that stands still answers nothing. */
 static int resume_guest(struct job *job, struct error *err)
 {
@@ -55,5 +69,6 @@ const struct step steps_live[] = {
 	{ "grow system disk", live_system_disk, NULL },
 	{ "grow work disk", live_work_disk, NULL },
 	{ "ssh keys", change_keys, NULL },
+	{ "ready", change_ready, NULL },
 	{ 0 },
 };

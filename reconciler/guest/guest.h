@@ -43,6 +43,9 @@ struct seed {
 int seed_write_initrd(const struct seed *seed, const char *modules_cpio, const char *agent_cpio,
 		      struct error *err);
 
+/* The member "ready" of the seed, which the agent also takes by a call. */
+void seed_add_ready(cJSON *to, const struct ready_spec *ready);
+
 /* --- the agent --- agent/PROTOCOL.md */
 #define AGENT_PHASES 6
 extern const char *const agent_phase_names[AGENT_PHASES]; /* kernel … ready, in their order */

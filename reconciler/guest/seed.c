@@ -169,7 +169,7 @@ static void add_network(cJSON *to, const struct seed *seed)
 		cJSON_AddItemToArray(dns, cJSON_CreateString(seed->dns));
 }
 
-static void add_ready(cJSON *to, const struct ready_spec *ready)
+void seed_add_ready(cJSON *to, const struct ready_spec *ready)
 {
 	static const char *const kinds[] = {
 		[READY_SSH] = "ssh",
@@ -218,7 +218,7 @@ static cJSON *describe(const struct seed *seed)
 	if (seed->modules_disk)
 		add_text_object(json, "modules", "serial", "modules", NULL, NULL);
 	add_network(json, seed);
-	add_ready(json, &seed->spec->ready);
+	seed_add_ready(json, &seed->spec->ready);
 	cJSON_AddNullToObject(json, "init");
 	cJSON *keys = cJSON_AddArrayToObject(json, "authorized_keys");
 	if (seed->client_key)

@@ -59,6 +59,7 @@ bool plan_restarts_after(enum restart_policy policy, enum exit_reason reason)
 void vm_plan_clear(struct vm_plan *plan)
 {
 	field_changes_free(&plan->changes);
+	vm_spec_free(plan->instead);
 	*plan = (struct vm_plan){ 0 };
 }
 
@@ -87,7 +88,7 @@ bool plan_is_disruptive(const struct plan *plan)
 
 bool plan_is_refused(const struct plan *plan)
 {
-	return plan->refused || plan->needs_adopt || *plan->guard;
+	return plan->refused || plan->needs_adopt || plan->pending || *plan->guard;
 }
 
 /* FNV-1a. Each text ends with its NUL, so that "ab","c" and "a","bc" differ. */
@@ -119,6 +120,7 @@ static uint64_t digest_vm(uint64_t digest, const struct vm_plan *vm)
 		digest = digest_text(digest, change->from);
 		digest = digest_text(digest, change->to);
 		digest = digest_text(digest, change_class_name(change->class));
+		digest = digest_text(digest, change->pending ? "pending" : "");
 	}
 	return digest;
 }

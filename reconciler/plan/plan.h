@@ -93,6 +93,9 @@ struct plan_policy {
 	struct capabilities can; /* of the VM's driver */
 	bool allow_data_loss;
 	bool lift_hold; /* a person's apply or start: a hold does not count */
+	/* Restarts: as they come; not at all, what needs one stays pending; or also for what a
+	 * guest does not go along with live. */
+	bool no_restart, may_restart;
 };
 
 struct vm_plan {
@@ -100,9 +103,11 @@ struct vm_plan {
 	enum action_kind kind;
 	enum change_class worst;
 	struct field_change_vec changes;
-	char reason[256];  /* why it waits, is kept, refused, started or deleted; or "" */
-	char summary[128]; /* of a creation: "tiny, 2 vcpus, 256Mi" */
-	bool disruptive;   /* interrupts a running guest or destroys data: apply asks first */
+	char reason[256];	 /* why it waits, is kept, refused, started or deleted; or "" */
+	char summary[128];	 /* of a creation: "tiny, 2 vcpus, 256Mi" */
+	bool pending;		 /* some changes are left for later: the marked ones */
+	struct vm_spec *instead; /* owned; what to want till then. NULL: as the source says */
+	bool disruptive;	 /* interrupts a running guest or destroys data: apply asks first */
 	/* One of the replicas of this set, which are interrupted so many at a time; "", 0: not so.
 	 */
 	char set[VM_NAME_MAX + 1];
@@ -142,6 +147,7 @@ struct plan {
 	struct vm_plan *vms; /* sorted by name; NONE entries included */
 	size_t count;
 	size_t to_create, to_change, to_restart, to_delete, unchanged, refused, kept, to_adopt;
+	size_t pending;		    /* VMs with changes that --no-restart leaves for later */
 	size_t to_reimage, waiting; /* reimages are in to_change too, like restarts */
 	bool needs_adopt;	    /* to_adopt > 0 and --adopt was not given: refused */
 	char guard[160];	    /* "would delete 7 of 8, run banger apply --prune-all", or "" */
@@ -154,7 +160,8 @@ void plan_clear(struct plan *plan);
 bool plan_is_empty(const struct plan *plan);	  /* diff's exit status 0: nothing to do */
 bool plan_is_disruptive(const struct plan *plan); /* apply asks */
 /* Something was asked that will not be done (exit status 3): a REFUSE, the guard, a missing
- * --adopt. It never keeps the other VMs of the plan from being acted on. */
+ * --adopt, what --no-restart leaves for later. It never keeps the other VMs of the plan from being
+ * acted on. */
 bool plan_is_refused(const struct plan *plan);
 /* Equal for equal plans; apply compares it to see whether the plan moved. VMs without anything to
  * do do not count, so it survives the wire. */

@@ -61,7 +61,8 @@ static void add_details(struct buf *out, const struct vm_plan *vm)
 		add_clean(out, change->from);
 		buf_add(out, " -> ");
 		add_clean(out, change->to);
-		buf_addf(out, " (%s)", change_class_name(change->class));
+		buf_addf(out, " (%s%s)", change_class_name(change->class),
+			 change->pending ? ", pending" : "");
 		gap = "  ";
 	}
 	if (*vm->after) {
@@ -148,6 +149,7 @@ static void add_summary(struct buf *out, const struct plan *plan)
 	add_part(out, &gap, plan->refused, "refused");
 	add_part(out, &gap, plan->waiting, "waiting");
 	add_part(out, &gap, plan->kept, "kept");
+	add_part(out, &gap, plan->pending, "pending a restart");
 	buf_addf(out, "%s%zu unchanged.\n", gap, plan->unchanged);
 	if (*plan->guard) {
 		buf_add(out, "Guard: ");

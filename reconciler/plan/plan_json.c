@@ -20,6 +20,7 @@ static const struct {
 	{ "refused", offsetof(struct plan, refused) },
 	{ "waiting", offsetof(struct plan, waiting) },
 	{ "kept", offsetof(struct plan, kept) },
+	{ "pending", offsetof(struct plan, pending) },
 	{ "unchanged", offsetof(struct plan, unchanged) },
 };
 
@@ -36,6 +37,8 @@ struct cJSON *vm_plan_to_json(const struct vm_plan *plan)
 	json_add_str(json, "kind", action_kind_name(plan->kind));
 	json_add_str(json, "class", change_class_name(plan->worst));
 	json_add_bool(json, "disruptive", plan->disruptive);
+	if (plan->pending)
+		json_add_bool(json, "pending", true);
 	add_text(json, "reason", plan->reason);
 	add_text(json, "summary", plan->summary);
 	add_text(json, "after", plan->after);
@@ -51,6 +54,8 @@ struct cJSON *vm_plan_to_json(const struct vm_plan *plan)
 		json_add_str(row, "from", change->from);
 		json_add_str(row, "to", change->to);
 		json_add_str(row, "class", change_class_name(change->class));
+		if (change->pending)
+			json_add_bool(row, "pending", true);
 		cJSON_AddItemToArray(changes, row);
 	}
 	return json;
@@ -119,10 +124,12 @@ static int changes_from_json(const cJSON *list, struct plan_text **texts,
 			return error_set(err, ERROR_INVALID, "a change in a plan is malformed");
 		if (class_from_json(row, &class, err) < 0)
 			return -1;
-		field_change_vec_push(ret, (struct field_change){ .key = plan_text_keep(texts, key),
-								  .from = xstrdup(from),
-								  .to = xstrdup(to),
-								  .class = class });
+		field_change_vec_push(
+			ret, (struct field_change){ .key = plan_text_keep(texts, key),
+						    .from = xstrdup(from),
+						    .to = xstrdup(to),
+						    .class = class,
+						    .pending = json_bool(row, "pending", false) });
 	}
 	return 0;
 }
@@ -143,6 +150,7 @@ static int vm_from_json(const cJSON *json, struct plan_text **texts, struct vm_p
 	ret->disruptive = json_bool(json, "disruptive", false);
 	int64_t at_a_time = json_int(json, "at_a_time", 0);
 	ret->at_a_time = at_a_time > 0 && at_a_time <= UINT32_MAX ? (uint32_t)at_a_time : 0;
+	ret->pending = json_bool(json, "pending", false);
 	return changes_from_json(json_get(json, "changes"), texts, &ret->changes, err);
 }
 

@@ -84,9 +84,10 @@ static void tally(struct plan *plan)
 		plan->to_reimage += kind == ACTION_REIMAGE;
 		plan->to_delete += kind == ACTION_DELETE;
 		plan->to_adopt += kind == ACTION_ADOPT;
-		plan->kept += kind == ACTION_KEEP;
+		plan->kept += kind == ACTION_KEEP && !plan->vms[i].pending;
 		plan->waiting += kind == ACTION_WAIT;
 		plan->refused += kind == ACTION_REFUSE;
+		plan->pending += plan->vms[i].pending;
 	}
 }
 

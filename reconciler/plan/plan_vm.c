@@ -15,6 +15,7 @@
  * The `state` row never decides: whether the guest runs is seen on the host, the row only says that
  * a record must follow. An action carries out all listed changes, whatever its kind, so planning
  * again after it finds nothing. */
+#include "plan/pending.h"
 #include "plan/plan.h"
 
 #include <stdio.h>
@@ -165,15 +166,26 @@ static void plan_off(struct judgement *j)
 	}
 }
 
+/* Would these changes restart a guest whose hypervisor could do nothing live? */
+static bool could_be_a_restart(const struct judgement *j)
+{
+	static const struct capabilities none = { 0 };
+	return vm_spec_diff(j->have->have, j->want, &none, NULL) >= CLASS_RESTART;
+}
+
 static void plan_running(struct judgement *j)
 {
 	struct vm_plan *plan = j->plan;
-	if (j->reimage)
+	if (j->policy->no_restart && plan->worst >= CLASS_RESTART)
+		plan_leave_restarts(plan, j->want, j->have->have);
+	else if (j->reimage)
 		plan->kind = ACTION_REIMAGE;
 	else if (plan->worst >= CLASS_RESTART)
 		plan->kind = ACTION_RESTART;
 	else if (plan->worst != CLASS_NONE)
 		plan->kind = ACTION_LIVE;
+	if (plan->kind == ACTION_LIVE && j->policy->may_restart && could_be_a_restart(j))
+		settle(plan, ACTION_LIVE, "restarted if the guest does not go along");
 }
 
 static void plan_existing(struct judgement *j)

@@ -96,7 +96,13 @@ def scenario_never_ready_is_a_timeout(home):
     equal(home.vm("web")["state"], "running", "it runs all the same")
     result = home.banger("apply", "-f", spec, "--yes", "--timeout", "2s", code=None)
     check(result.code in (0, 5), f"\n{result}")
-    home.ssh("web", "sh", "-c", f"(while :; do echo x | nc -l -p {port}; done) </dev/null >/dev/null 2>&1 &")
+    # Something else to wait for is told to the guest that runs.
+    boot = home.ssh("web", "cat", "/proc/sys/kernel/random/boot_id")
+    spec = home.spec(web=f", ready: {{probe: 'tcp:{port + 1}', timeout: 60s}}")
+    home.banger("apply", "-f", spec, "--no-wait")
+    wait_for("its guest was told", 60, lambda: home.banger("diff", "-f", spec, code=None).code == 0)
+    equal(home.ssh("web", "cat", "/proc/sys/kernel/random/boot_id"), boot, "without a restart")
+    home.ssh("web", "sh", "-c", f"(while :; do echo x | nc -l -p {port + 1}; done) </dev/null >/dev/null 2>&1 &")
     home.wait_state("web", "ready")
 
 

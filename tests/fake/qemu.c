@@ -2,7 +2,8 @@
  * bangerd sees of one. It is called qemu-system-x86_64, takes QEMU's command line, binds the ports
  * that are to be forwarded, and serves monitor, agent and console in its working directory.
  *
- * How it behaves stands in the file that $FAKE_QEMU names, read at every start, "key number" lines:
+ * How it behaves stands in the file that $FAKE_QEMU names, read at every start and again before
+ * memory changes or a file system grows, "key number" lines:
  *   exit N       ends at once with that status       mute 1       its monitor never says a word
  *   rubbish 1    what its monitor says is no JSON    rubbish 2    ... from its first answer on
  *   ready N      ms until the agent says ready       deaf 1       the agent ignores poweroff
@@ -10,6 +11,8 @@
  *   flood 1      the agent talks without end         garbage 1    ... and it is no JSON
  *   agent 0      nothing answers on the agent's port
  *   lie 1        ... what is asked of it is answered with one kind of nonsense after the other
+ *   follow N     percent of a change of memory that the guest goes along with (100)
+ *   grow 0       the agent grows no file system
  *   console N    writes so many numbered lines to the console, 40 KB in 10 ms
  *
  * A VM's kernel_args may say the same for itself alone, as fake.ready=100. */
@@ -34,17 +37,20 @@ static struct {
 	size_t len;
 } ports[PORTS];
 static long conf_exit = -1, conf_mute, conf_ready = 50, conf_deaf, conf_off = 20, conf_die = -1,
-	    conf_flood, conf_garbage, conf_agent = 1, conf_console, conf_lie, conf_rubbish;
+	    conf_flood, conf_garbage, conf_agent = 1, conf_console, conf_lie, conf_rubbish,
+	    conf_follow = 100, conf_grow = 1;
 static const struct {
 	const char *key;
 	long *value;
-} keys[] = { { "exit", &conf_exit },   { "mute", &conf_mute },
-	     { "ready", &conf_ready }, { "deaf", &conf_deaf },
-	     { "off", &conf_off },     { "die", &conf_die },
-	     { "flood", &conf_flood }, { "garbage", &conf_garbage },
-	     { "agent", &conf_agent }, { "console", &conf_console },
-	     { "lie", &conf_lie },     { "rubbish", &conf_rubbish } };
+} keys[] = { { "exit", &conf_exit },	 { "mute", &conf_mute },
+	     { "ready", &conf_ready },	 { "deaf", &conf_deaf },
+	     { "off", &conf_off },	 { "die", &conf_die },
+	     { "flood", &conf_flood },	 { "garbage", &conf_garbage },
+	     { "agent", &conf_agent },	 { "console", &conf_console },
+	     { "lie", &conf_lie },	 { "rubbish", &conf_rubbish },
+	     { "follow", &conf_follow }, { "grow", &conf_grow } };
 static char boot_id[40];
+static long long memory_start, memory_asked, memory_plugged;
 static long off_at = -1;
 static bool is_ready;
 
@@ -55,7 +61,8 @@ static long now_ms(void)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void read_conf(void)
+/* Of a guest that runs only what it does when it is resized. */
+static void read_conf(bool at_start)
 {
 	const char *path = getenv("FAKE_QEMU");
 	FILE *file = path ? fopen(path, "re") : NULL;
@@ -63,7 +70,9 @@ static void read_conf(void)
 	long value;
 	while (file && fscanf(file, "%15s %ld", key, &value) == 2)
 		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-			if (!strcmp(key, keys[i].key))
+			if (!strcmp(key, keys[i].key) &&
+			    (at_start || keys[i].value == &conf_follow ||
+			     keys[i].value == &conf_grow))
 				*keys[i].value = value;
 	if (file)
 		fclose(file);
@@ -171,6 +180,91 @@ static void agent_lies(long id)
 	}
 }
 
+static long long number_after(const char *line, const char *key)
+{
+	const char *at = strstr(line, key);
+	return at ? strtoll(at + strlen(key), NULL, 10) : 0;
+}
+
+/* The size of a disk as a guest sees it; grow > 0: make it so. */
+static long long disk_size(bool work, long long grow)
+{
+	const char *name = work				? "work.img"
+			   : access("root.qcow2", F_OK) ? "root.img"
+							: "root.qcow2";
+	bool qcow2 = strstr(name, "qcow2") != NULL;
+	unsigned char size[8];
+	int fd = open(name, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	for (int i = 0; i < 8; i++)
+		size[i] = (unsigned char)(grow >> (56 - 8 * i));
+	if (grow && (qcow2 ? pwrite(fd, size, 8, 24) != 8 : ftruncate(fd, grow) < 0))
+		perror(name);
+	long long have = lseek(fd, 0, SEEK_END);
+	if (qcow2 && pread(fd, size, 8, 24) == 8)
+		for (int i = have = 0; i < 8; i++)
+			have = have << 8 | size[i];
+	close(fd);
+	return have;
+}
+
+/* With 100 percent the guest goes along at last, whenever it is looked at. */
+static void follow_memory(bool asked)
+{
+	char event[160];
+	read_conf(false);
+	if (!asked && conf_follow < 100)
+		return;
+	long long before = memory_plugged, block = 4 << 20;
+	memory_plugged += (memory_asked - memory_plugged) / block * conf_follow / 100 * block;
+	snprintf(event, sizeof(event),
+		 "{\"event\":\"MEMORY_DEVICE_SIZE_CHANGE\",\"data\":{\"id\":\"memory1\","
+		 "\"size\":%lld}}\r\n",
+		 memory_plugged);
+	if (memory_plugged != before)
+		say(MONITOR, event);
+}
+
+/* What is asked about size; false: something else. */
+static bool size_says(const char *line)
+{
+	char text[256] = "{\"return\":{}}\r\n";
+	bool asks = strstr(line, "requested-size"), looks = strstr(line, "query-memory-devices");
+	if (asks)
+		memory_asked = number_after(line, "\"value\":");
+	if (asks || looks)
+		follow_memory(asks);
+	if (strstr(line, "query-memory-size-summary"))
+		snprintf(text, sizeof(text), "{\"return\":{\"base-memory\":%lld}}\r\n",
+			 memory_start);
+	else if (looks)
+		snprintf(text, sizeof(text),
+			 "{\"return\":[{\"type\":\"virtio-mem\",\"data\":{\"id\":\"memory1\","
+			 "\"size\":%lld,\"requested-size\":%lld}}]}\r\n",
+			 memory_plugged, memory_asked);
+	else if (strstr(line, "block_resize"))
+		disk_size(strstr(line, "\"work\""), number_after(line, "\"size\":"));
+	else if (!asks)
+		return false;
+	say(MONITOR, text);
+	return true;
+}
+
+static void agent_grows(long id, const char *line)
+{
+	char text[160];
+	read_conf(false);
+	if (conf_grow)
+		snprintf(text, sizeof(text), "{\"id\":%ld,\"result\":{\"bytes\":%lld}}\n", id,
+			 disk_size(strstr(line, "\"work\""), 0));
+	else
+		snprintf(text, sizeof(text),
+			 "{\"id\":%ld,\"error\":{\"code\":\"system\",\"text\":\"it will not\"}}\n",
+			 id);
+	say(AGENT, text);
+}
+
 static void agent_says(const char *line)
 {
 	char text[512];
@@ -189,7 +283,10 @@ static void agent_says(const char *line)
 			"\"ready\":%s,\"phases\":{}}}\n",
 			strtol(id + 5, NULL, 10), boot_id, is_ready ? "ready" : "mounted",
 			is_ready ? "true" : "false");
-	else
+	else if (strstr(line, "\"grow\"")) {
+		agent_grows(strtol(id + 5, NULL, 10), line);
+		return;
+	} else
 		snprintf(text, sizeof(text), "{\"id\":%ld,\"result\":{}}\n",
 			 strtol(id + 5, NULL, 10));
 	say(AGENT, text);
@@ -199,6 +296,8 @@ static void agent_says(const char *line)
 
 static void monitor_says(const char *line)
 {
+	if (size_says(line))
+		return;
 	if (strstr(line, "info usernet"))
 		say(MONITOR, "{\"return\":\"  TCP[HOST_FORWARD]  9  127.64.0.1  2222  10.0.2.15  "
 			     "22  0  0\\r\\n"
@@ -332,7 +431,7 @@ int main(int argc, char **argv)
 		puts("QEMU emulator version 7.2.22 (a stand-in)");
 		return 0;
 	}
-	read_conf();
+	read_conf(true);
 	for (int i = 1; i + 1 < argc; i++)
 		if (!strcmp(argv[i], "-append"))
 			read_kernel_args(argv[i + 1]);
@@ -343,6 +442,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i + 1 < argc; i++)
 		if (!strcmp(argv[i], "-netdev"))
 			bind_ports(argv[i + 1]);
+		else if (!strcmp(argv[i], "-m"))
+			memory_start = strtoll(argv[i + 1], NULL, 10) << 20;
 	snprintf(boot_id, sizeof(boot_id), "%08x-0000-4000-8000-%012lx", (unsigned)getpid(),
 		 (unsigned long)began & 0xffffffffffff);
 	open_ports();

@@ -1,5 +1,6 @@
 #include "agent/methods.h"
 #include "base/mem.h"
+#include "base/vec.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -311,15 +312,19 @@ static void the_real_table_answers(void **state)
 	static const char *const requests[] = {
 		"{\"id\":1,\"method\":\"hello\",\"params\":{\"version\":1}}",
 		"{\"id\":1,\"method\":\"ping\"}",
+		"{\"id\":1,\"method\":\"ready\",\"params\":{\"ready\":{\"kind\":\"tcp\",\"port\":81}}}",
 		"{\"id\":1,\"method\":\"poweroff\"}",
 	};
 	channel_look(&world->agent.channel);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < ARRAY_COUNT(requests); i++) {
 		auto_buf struct buf text = BUF_INIT;
 		methods_answer(methods, &world->agent, requests[i], strlen(requests[i]));
 		hear(world, &text);
 		assert_non_null(strstr(text.data, "\"result\""));
 	}
+	assert_int_equal(world->agent.seed->ready_kind, SEED_READY_TCP);
+	assert_int_equal(world->agent.seed->ready_port, 81);
+	assert_int_not_equal(world->agent.watch.next_ms, 0);
 	/* Noted only: done after the reply, by the loop. */
 	assert_int_equal(world->agent.power.state, POWER_ASKED);
 	static const char *const refused[] = {
@@ -327,10 +332,12 @@ static void the_real_table_answers(void **state)
 		"{\"id\":1,\"method\":\"grow\",\"params\":{\"target\":\"moon\"}}",
 		"{\"id\":1,\"method\":\"grow\",\"params\":{\"target\":\"work\"}}",
 		"{\"id\":1,\"method\":\"authorized_keys\"}",
+		"{\"id\":1,\"method\":\"ready\",\"params\":{\"ready\":{\"kind\":\"tcp\"}}}",
+		"{\"id\":1,\"method\":\"ready\",\"params\":{\"ready\":{\"kind\":\"tea\",\"port\":1}}}",
 		"{\"id\":1,\"method\":\"authorized_keys\",\"params\":{\"keys\":[\"a\\nb\"]}}",
 		"{\"id\":1,\"method\":\"authorized_keys\",\"params\":{\"keys\":[7]}}",
 	};
-	for (size_t i = 0; i < 6; i++) {
+	for (size_t i = 0; i < ARRAY_COUNT(refused); i++) {
 		auto_buf struct buf text = BUF_INIT;
 		methods_answer(methods, &world->agent, refused[i], strlen(refused[i]));
 		hear(world, &text);

@@ -22,6 +22,13 @@ static char work[64]; /* a directory that is called "shop" */
 	"\"vms\":[{\"name\":\"web\",\"kind\":\"refuse\",\"class\":\"none\","                       \
 	"\"reason\":\"belongs to stack 'other'\"}]}}"
 
+#define PLAN_PENDING                                                                                \
+	"{\"plan\":{\"stack\":\"shop\",\"digest\":\"00000000000000dd\",\"to_change\":1,"            \
+	"\"pending\":1,\"vms\":[{\"name\":\"web\",\"kind\":\"live\",\"class\":\"live\","            \
+	"\"disruptive\":false,\"pending\":true,\"changes\":[{\"key\":\"vcpus\",\"from\":\"1\","     \
+	"\"to\":\"2\",\"class\":\"restart\",\"pending\":true},{\"key\":\"nat\",\"from\":\"false\"," \
+	"\"to\":\"true\",\"class\":\"live\"}]}]}}"
+
 #define OP_DONE                                                                                    \
 	"{\"items\":[{\"id\":\"1-1\",\"kind\":\"create\",\"name\":\"web\",\"stage\":\"ready\","    \
 	"\"started_ms\":1000,\"updated_ms\":5200,\"done\":true,\"success\":true,\"version\":3}],"  \
@@ -173,6 +180,31 @@ static void an_interruption_is_asked_for(void **state)
 		assert_contains(ran.err, cases[i].err);
 		assert_contains(ran.out, "vcpus 1 -> 2 (restart)");
 	}
+}
+
+static void restarts_are_agreed_to_or_left(void **state)
+{
+	(void)state;
+	struct script s = script_of(PLAN_RESTART, OPS_WEB, OP_DONE);
+	fake_start(&s.fake);
+	auto_ran struct ran agreed = RAN("apply", "--restart");
+	auto_ran struct ran both = RAN("apply", "--restart", "--no-restart");
+	fake_end(&s.fake);
+	assert_int_equal(agreed.status, 0);
+	assert_contains(s.params, "\"may_restart\":true");
+	assert_int_equal(both.status, 2);
+
+	s = script_of(PLAN_PENDING, OPS_WEB, OP_DONE);
+	fake_start(&s.fake);
+	auto_ran struct ran left = RAN("apply", "--no-restart");
+	auto_ran struct ran diff = RAN("diff", "--no-restart");
+	fake_end(&s.fake);
+	assert_int_equal(left.status, 3);
+	assert_contains(s.params, "\"no_restart\":true");
+	assert_contains(s.plan_params, "\"no_restart\":true");
+	assert_contains(left.out, "vcpus 1 -> 2 (restart, pending)");
+	assert_contains(left.err, "vm 'web' pending a restart: vcpus 1 -> 2\n");
+	assert_int_equal(diff.status, 1);
 }
 
 static void a_plan_that_moved_is_shown_again(void **state)
@@ -427,6 +459,7 @@ int main(void)
 		cmocka_unit_test(a_directory_is_one_stack_in_one_descriptor),
 		cmocka_unit_test(standard_input_has_no_place),
 		cmocka_unit_test(an_interruption_is_asked_for),
+		cmocka_unit_test(restarts_are_agreed_to_or_left),
 		cmocka_unit_test(a_plan_that_moved_is_shown_again),
 		cmocka_unit_test(a_plan_that_was_carried_out_meanwhile_is_done),
 		cmocka_unit_test(a_refusal_that_stays_is_quoted),

@@ -81,6 +81,8 @@ static void read_options(struct world *world)
 	to->prune_all = json_bool(options, "prune_all", false);
 	to->adopt = json_bool(options, "adopt", false);
 	to->watched = json_bool(options, "watched", false);
+	to->policy.no_restart = json_bool(options, "no_restart", false);
+	to->policy.may_restart = json_bool(options, "may_restart", false);
 	to->largest_recent = (size_t)json_int(options, "largest_recent", 0);
 	to->policy.allow_data_loss = json_bool(options, "allow_data_loss", false);
 	to->policy.can = (struct capabilities){ .live_ports = !can,

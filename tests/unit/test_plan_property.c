@@ -99,7 +99,8 @@ static void world_init(struct world *world)
 	world->options = (struct plan_options){
 		.policy = { .can = { chance(2), chance(2), chance(2), chance(2), chance(2),
 				     chance(2), 0, 0 },
-			    .allow_data_loss = chance(2) },
+			    .allow_data_loss = chance(2),
+			    .may_restart = chance(4) },
 		.prune = chance(2),
 		.prune_all = chance(4),
 		.adopt = true,
