@@ -3,6 +3,7 @@
 #include "agent/exec_port.h"
 #include "agent/methods.h"
 #include "agent/modules.h"
+#include "agent/vsock.h"
 #include "base/fs.h"
 #include "base/mem.h"
 
@@ -203,7 +204,9 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 static int wait_ms(const struct agent *agent, unsigned tries, uint64_t now)
 {
 	uint64_t until = 0;
-	if (agent->channel.fd < 0 && tries < PORT_TRIES)
+	if (agent->channel.listener >= 0)
+		until = 0;
+	else if (agent->channel.fd < 0 && tries < PORT_TRIES)
 		until = now + PORT_STEP_MS;
 	else if (agent->channel.fd >= 0 && !agent->channel.connected)
 		until = now + LOOK_AGAIN_MS;
@@ -223,7 +226,8 @@ static void agent_turn(struct agent *agent, int signals, unsigned tries)
 	nfds_t count = 1;
 	short events = channel_events(&agent->channel);
 	if (events)
-		fds[count++] = (struct pollfd){ .fd = agent->channel.fd, .events = events };
+		fds[count++] = (struct pollfd){ .fd = channel_descriptor(&agent->channel),
+						.events = events };
 	count += jobs_poll(&agent->jobs, fds + count);
 	poll(fds, count, wait_ms(agent, tries, uptime_ms()));
 	read_signals(agent, signals);
@@ -241,17 +245,29 @@ static void agent_turn(struct agent *agent, int signals, unsigned tries)
 static void find_port(struct agent *agent, unsigned tries)
 {
 	struct error ignored;
-	if (agent->channel.fd >= 0 || tries >= PORT_TRIES)
+	if (channel_descriptor(&agent->channel) >= 0 || tries >= PORT_TRIES)
 		return;
 	channel_init(&agent->channel, channel_open_port(CHANNEL_PORT_NAME, &ignored));
 	channel_look(&agent->channel);
+}
+
+void agent_open_line(struct agent *agent)
+{
+	struct error err;
+	if (!agent->seed || agent->seed->hypervisor != SEED_FIRECRACKER)
+		return;
+	int listener = vsock_listen(VSOCK_AGENT_PORT, &err);
+	if (listener < 0)
+		console_say("%s, ignoring", err.text);
+	channel_init_listener(&agent->channel, listener);
 }
 
 void agent_run(struct agent *agent, int boot_root)
 {
 	int signals = open_signals();
 	settle_process(agent->name);
-	exec_port_start();
+	exec_port_start(agent->seed->hypervisor == SEED_FIRECRACKER);
+	agent_open_line(agent);
 	agent->boot_root = boot_root;
 	agent->watch.next_ms = 1;
 	for (unsigned tries = 0;; tries += tries < PORT_TRIES) {

@@ -38,6 +38,8 @@ bool agent_is_ready(const struct agent *agent);
 void agent_boot_id(char id[AGENT_BOOT_ID_SIZE]);
 /* Looks at what the seed's "ready" waits for; sets when to look again. now: uptime. */
 void agent_watch(struct agent *agent, uint64_t now_ms);
+/* Under Firecracker: listens for the host. Else its port is found by agent_run(). */
+void agent_open_line(struct agent *agent);
 /* Tells the host of a failure, waiting at most wait_ms for it to be written. */
 void agent_tell_failure(struct agent *agent, const char *step, const struct error *err,
 			unsigned wait_ms);

@@ -81,6 +81,10 @@ static int step_read_seed(struct boot *boot, struct error *err)
 	boot->agent.seed = seed_parse(text.data, text.len, err);
 	if (!boot->agent.seed)
 		return -1;
+	/* Its line to the host is one of the late modules. */
+	boot->agent.power.by_reset = boot->agent.seed->hypervisor == SEED_FIRECRACKER;
+	if (boot->agent.power.by_reset && modules_load(boot->root, MODULES_LATE, err) < 0)
+		return -1;
 	boot->blobs = open("/banger/files", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (boot->blobs < 0 && boot->agent.seed->file_count)
 		return error_sys(err, "cannot open '/banger/files'");
@@ -200,15 +204,14 @@ _Noreturn static void fail(struct boot *boot, const char *step, const struct err
 {
 	struct error ignored;
 	console_say("boot failed: %s: %s", step, err->text);
-	int fd = channel_open_port(CHANNEL_PORT_NAME, &ignored);
-	for (int tries = 0; fd < 0 && tries < 50; tries++) {
-		poll(NULL, 0, 10);
-		fd = channel_open_port(CHANNEL_PORT_NAME, &ignored);
+	agent_open_line(&boot->agent);
+	for (int tries = 0; channel_descriptor(&boot->agent.channel) < 0 && tries < 50; tries++) {
+		poll(NULL, 0, tries ? 10 : 0);
+		channel_init(&boot->agent.channel, channel_open_port(CHANNEL_PORT_NAME, &ignored));
 	}
-	channel_init(&boot->agent.channel, fd);
 	agent_tell_failure(&boot->agent, step, err, FAILED_MS);
 	poll(NULL, 0, FAILED_MS);
-	power_off_now();
+	power_off_now(boot->agent.power.by_reset);
 	for (;;)
 		pause();
 }
@@ -249,7 +252,7 @@ _Noreturn static void hand_over(struct boot *boot)
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(paths); i++)
 		exec_init(paths[i]);
-	minimal_run();
+	minimal_run(boot->agent.power.by_reset);
 }
 
 void boot_run(char *name)

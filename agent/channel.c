@@ -1,4 +1,5 @@
 #include "agent/channel.h"
+#include "agent/vsock.h"
 #include "base/fs.h"
 #include "base/mem.h"
 
@@ -12,12 +13,19 @@
 
 void channel_init(struct channel *channel, int fd)
 {
-	*channel = (struct channel){ .fd = fd, .in = BUF_INIT, .out = BUF_INIT };
+	*channel = (struct channel){ .fd = fd, .listener = -1, .in = BUF_INIT, .out = BUF_INIT };
+}
+
+void channel_init_listener(struct channel *channel, int listener)
+{
+	channel_init(channel, -1);
+	channel->listener = listener;
 }
 
 void channel_clear(struct channel *channel)
 {
 	cleanup_close(&channel->fd);
+	cleanup_close(&channel->listener);
 	buf_clear(&channel->in);
 	buf_clear(&channel->out);
 	channel_init(channel, -1);
@@ -64,24 +72,44 @@ static void lose_host(struct channel *channel)
 	channel->stale = true;
 	buf_clear(&channel->in);
 	buf_clear(&channel->out);
+	if (channel->listener >= 0 && channel->fd >= 0)
+		close(take_fd(&channel->fd));
+}
+
+/* A connection of its own carries nothing of the one before. */
+static void take_next(struct channel *channel)
+{
+	channel->fd = vsock_accept(channel->listener);
+	channel->stale = channel->used = false;
 }
 
 bool channel_look(struct channel *channel)
 {
+	if (channel->fd < 0 && channel->listener >= 0)
+		take_next(channel);
 	if (channel->fd < 0)
 		return false;
 	struct pollfd look = { .fd = channel->fd, .events = POLLIN };
 	if (poll(&look, 1, 0) < 0)
 		return channel->connected;
-	bool gone = look.revents & (POLLHUP | POLLERR | POLLNVAL);
-	if (gone && channel->connected)
+	/* What a connection still holds when its other end is gone is read first. */
+	int over = channel->listener >= 0 && (look.revents & POLLIN) ? 0 : POLLHUP;
+	bool gone = look.revents & (over | POLLERR | POLLNVAL);
+	if (gone && (channel->connected || channel->listener >= 0))
 		lose_host(channel);
 	channel->connected = !gone;
 	return channel->connected;
 }
 
+int channel_descriptor(const struct channel *channel)
+{
+	return channel->fd < 0 ? channel->listener : channel->fd;
+}
+
 short channel_events(const struct channel *channel)
 {
+	if (channel->fd < 0 && channel->listener >= 0)
+		return POLLIN;
 	if (channel->fd < 0 || !channel->connected)
 		return 0;
 	int events = channel->out.len < CHANNEL_OUT_HIGH ? POLLIN : 0;

@@ -1,4 +1,5 @@
-/* agent/channel.h - the agent's line to the host: newline-delimited JSON over a virtio-serial port.
+/* agent/channel.h - the agent's line to the host: newline-delimited JSON over a virtio-serial port,
+ * or over the connections of a listening socket, one at a time (agent/vsock.h).
  *
  * Theory of operation. The port is a character device without accept(): the host comes and goes,
  * and all that shows is POLLHUP while it is away, for ever, with reads that return 0. So the port
@@ -27,7 +28,8 @@
 #define CHANNEL_OUT_MAX	  ((size_t)262144)
 
 struct channel {
-	int fd; /* owned; -1: no port */
+	int fd;	      /* owned; -1: no port, or nobody has connected */
+	int listener; /* owned; -1: fd is a port, which stays when the host goes */
 	bool connected;
 	bool skipping; /* inside of a line that is too long */
 	bool stale;    /* a host has gone and the next has not said hello: not its requests */
@@ -37,6 +39,8 @@ struct channel {
 
 /* Takes the descriptor, which must not block; -1 is a channel that drops everything. */
 void channel_init(struct channel *channel, int fd);
+/* The same for a listener, which must not block either. */
+void channel_init_listener(struct channel *channel, int listener);
 void channel_clear(struct channel *channel);
 
 /* Opens the port with that name: /sys/class/virtio-ports, then /dev. SIGIO goes to this process.
@@ -47,6 +51,8 @@ int channel_open_port(const char *name, struct error *err);
 bool channel_look(struct channel *channel);
 /* What to poll for now; 0 while the host is away (do not poll then). */
 short channel_events(const struct channel *channel);
+/* The descriptor to poll: the listener's while nobody has connected. */
+int channel_descriptor(const struct channel *channel);
 
 /* Reads what is there and calls on_line for each whole line, without its newline, NUL-terminated,
  * never an empty one. line is NULL for one that was too long. */

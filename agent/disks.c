@@ -30,6 +30,15 @@ static bool serial_is(const char *block_path, const char *disk, const char *seri
 	return !strcmp(text.data, serial);
 }
 
+/* Firecracker gives its disks serials of its own making, but always names them in order. */
+static bool is_disk(const char *block_path, const char *disk, const char *serial)
+{
+	static const char folder[] = "/dev/";
+	if (!strncmp(serial, folder, strlen(folder)))
+		return !strcmp(serial + strlen(folder), disk);
+	return serial_is(block_path, disk, serial);
+}
+
 int disk_find(const char *block_path, const char *serial, char name[DISK_NAME_MAX],
 	      struct error *err)
 {
@@ -37,7 +46,7 @@ int disk_find(const char *block_path, const char *serial, char name[DISK_NAME_MA
 	if (!dir)
 		return error_sys(err, "cannot list '%s'", block_path);
 	for (struct dirent *entry; (entry = readdir(dir));)
-		if (entry->d_name[0] != '.' && serial_is(block_path, entry->d_name, serial) &&
+		if (entry->d_name[0] != '.' && is_disk(block_path, entry->d_name, serial) &&
 		    str_copy(name, DISK_NAME_MAX, entry->d_name))
 			return 0;
 	return error_set(err, ERROR_NOT_FOUND, "no disk with serial '%s'", serial);

@@ -1,5 +1,6 @@
 #include "agent/exec_port.h"
 #include "agent/exec.h"
+#include "agent/vsock.h"
 #include "base/exec_frames.h"
 #include "base/fs.h"
 #include "base/mem.h"
@@ -205,6 +206,7 @@ static void read_host(struct exec_session *session)
 	while (session->from_host.len < WAITING_MAX) {
 		ssize_t got = read(session->port, chunk, sizeof(chunk));
 		if (got <= 0) {
+			session->hung_up = got == 0;
 			if (got == 0)
 				lose_host(session);
 			break;
@@ -314,6 +316,7 @@ void exec_session_turn(struct exec_session *session, int also, int timeout_ms)
 	struct pollfd look = { .fd = session->port, .events = POLLIN };
 	poll(&look, 1, 0);
 	bool gone = look.revents & (POLLHUP | POLLERR | POLLNVAL);
+	session->hung_up = gone;
 	if (gone) {
 		char chunk[4096];
 		/* What it has left is no command any more. Only now: later it is the next one's. */
@@ -333,7 +336,25 @@ void exec_session_turn(struct exec_session *session, int also, int timeout_ms)
 	write_some(session->port, &session->to_host);
 }
 
-_Noreturn static void serve(void)
+/* One connection after the other; a command ends with the one that it came by. */
+_Noreturn static void serve_vsock(int signals)
+{
+	struct error ignored;
+	int listener = vsock_listen(VSOCK_EXEC_PORT, &ignored);
+	if (listener < 0)
+		_exit(0);
+	for (;;) {
+		struct exec_session session;
+		struct pollfd wait = { .fd = listener, .events = POLLIN };
+		poll(&wait, 1, -1);
+		exec_session_init(&session, vsock_accept(listener));
+		while (session.port >= 0 && !session.hung_up)
+			exec_session_turn(&session, signals, LOOK_AGAIN_MS);
+		exec_session_clear(&session);
+	}
+}
+
+_Noreturn static void serve(bool vsock)
 {
 	static const int wanted[] = { SIGIO, SIGCHLD, SIGPIPE, SIGHUP, SIGINT };
 	struct error ignored;
@@ -343,6 +364,8 @@ _Noreturn static void serve(void)
 		sigaddset(&set, wanted[i]);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (vsock)
+		serve_vsock(signals);
 	int port = -1;
 	for (int tries = 0; port < 0 && tries < PORT_TRIES; tries++) {
 		poll(NULL, 0, tries ? PORT_STEP_MS : 0);
@@ -356,10 +379,10 @@ _Noreturn static void serve(void)
 		exec_session_turn(&session, signals, LOOK_AGAIN_MS);
 }
 
-void exec_port_start(void)
+void exec_port_start(bool vsock)
 {
 	if (fork() != 0)
 		return;
 	prctl(PR_SET_NAME, "banger-exec");
-	serve();
+	serve(vsock);
 }

@@ -16,6 +16,7 @@
 struct exec_session {
 	int port; /* owned */
 	bool connected;
+	bool hung_up; /* the host has closed it; a virtio port may be opened again, others not */
 	bool greeted; /* frames follow */
 	bool input_ended;
 	pid_t pid;	  /* 0: no command */
@@ -29,7 +30,8 @@ void exec_session_clear(struct exec_session *session);
  * ends the waiting and is emptied, -1 for none. */
 void exec_session_turn(struct exec_session *session, int also, int timeout_ms);
 
-/* Forks the process that serves the port; a machine without the port has none. */
-void exec_port_start(void);
+/* Forks the process that serves the port, or the connections to VSOCK_EXEC_PORT; a machine without
+ * either has none. */
+void exec_port_start(bool vsock);
 
 #endif

@@ -50,7 +50,7 @@ static pid_t start(const char *path, const char *const argv[])
 	_exit(127);
 }
 
-void minimal_run(void)
+void minimal_run(bool by_reset)
 {
 	static const char *const rc[] = { "/etc/rc", NULL };
 	static const char *const sshd[] = { "/usr/sbin/sshd", "-D", NULL };
@@ -66,7 +66,7 @@ void minimal_run(void)
 		bool down = server == 0;
 		int signal = down ? sigtimedwait(&set, NULL, &pause_time) : sigwaitinfo(&set, NULL);
 		if (signal == SIGUSR2 || signal == SIGTERM || signal == SIGINT)
-			power_off_now();
+			power_off_now(by_reset);
 		if (signal < 0 && down)
 			server = start(sshd[0], sshd);
 		for (pid_t ended; (ended = waitpid(-1, NULL, WNOHANG)) > 0;)

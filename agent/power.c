@@ -40,13 +40,13 @@ void power_request(struct power *power, uint64_t now_ms)
 }
 
 /* The program that asks the image's own init; systemd's first, where systemd runs. */
-_Noreturn static void exec_image_poweroff(void)
+_Noreturn static void exec_image_poweroff(bool by_reset)
 {
-	static const char *const systemd[] = { "systemctl", "--no-block", "poweroff", NULL };
-	static const char *const plain[] = { "poweroff", NULL };
+	const char *const word = by_reset ? "reboot" : "poweroff";
+	const char *const systemd[] = { "systemctl", "--no-block", word, NULL };
+	const char *const plain[] = { word, NULL };
 	static const char *const env[] = { "HOME=/root", EXEC_PATH, NULL };
-	static const char *const paths[] = { "/sbin/poweroff", "/usr/sbin/poweroff",
-					     "/bin/poweroff", "/usr/bin/poweroff" };
+	static const char *const folders[] = { "/sbin", "/usr/sbin", "/bin", "/usr/bin" };
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -55,8 +55,11 @@ _Noreturn static void exec_image_poweroff(void)
 		exec_program("/bin/systemctl", systemd, env);
 		exec_program("/usr/bin/systemctl", systemd, env);
 	}
-	for (size_t i = 0; i < ARRAY_COUNT(paths); i++)
-		exec_program(paths[i], plain, env);
+	for (size_t i = 0; i < ARRAY_COUNT(folders); i++) {
+		char path[32];
+		snprintf(path, sizeof(path), "%s/%s", folders[i], word);
+		exec_program(path, plain, env);
+	}
 	_exit(127);
 }
 
@@ -71,14 +74,14 @@ static bool init_is_ours(void)
 static void ask_image(struct power *power, uint64_t now_ms)
 {
 	if (init_is_ours())
-		power_off_now();
+		power_off_now(power->by_reset);
 	pid_t pid = fork();
 	if (pid < 0) {
 		console_say("cannot fork to power off: %s", strerror(errno));
-		power_off_now();
+		power_off_now(power->by_reset);
 	}
 	if (pid == 0)
-		exec_image_poweroff();
+		exec_image_poweroff(power->by_reset);
 	power->child = pid;
 	power->state = POWER_IMAGE;
 	bool systemd = access("/run/systemd/system", F_OK) == 0;
@@ -99,12 +102,12 @@ void power_step(struct power *power, uint64_t now_ms, bool flushed)
 		/* Ended by a signal: by the init it has just asked, most likely. */
 		if (WIFEXITED(status) && WEXITSTATUS(status)) {
 			console_say("the image's poweroff failed, powering off without it");
-			power_off_now();
+			power_off_now(power->by_reset);
 		}
 	}
 	if (now_ms >= power->deadline_ms) {
 		console_say("the image has not powered off, doing it without it");
-		power_off_now();
+		power_off_now(power->by_reset);
 	}
 }
 
@@ -124,7 +127,7 @@ void power_terminated(const struct power *power)
 	if (power->state != POWER_IMAGE)
 		return;
 	if (init_is_busybox())
-		power_off_now();
+		power_off_now(power->by_reset);
 	else
 		_exit(0); /* others wait for all to end, this process too */
 }
@@ -191,7 +194,7 @@ static void settle_disks(void)
 	}
 }
 
-void power_off_now(void)
+void power_off_now(bool by_reset)
 {
 	kill(-1, SIGTERM);
 	wait_for_others(TERM_MS);
@@ -199,6 +202,6 @@ void power_off_now(void)
 	wait_for_others(KILL_MS);
 	sync_bounded();
 	settle_disks();
-	reboot(RB_POWER_OFF);
+	reboot(by_reset ? RB_AUTOBOOT : RB_POWER_OFF);
 	console_say("cannot power off: %s", strerror(errno));
 }

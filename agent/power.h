@@ -6,7 +6,9 @@
  * SIGKILL to all, sync, remount read-only, power off, each bounded.
  * busybox's init ends by SIGTERM to all and then sleeps for two seconds to be sure. The agent gets
  * that signal too: everything orderly is done by then, so it waits until the others are really
- * gone and ends the sleep. For other inits it just ends then. */
+ * gone and ends the sleep. For other inits it just ends then.
+ * Some machines cannot be powered off from inside (Firecracker): they end by a reset, so there
+ * everything is a reboot. */
 #ifndef AGENT_POWER_H
 #define AGENT_POWER_H
 
@@ -20,6 +22,7 @@
 enum power_state { POWER_ON, POWER_ASKED, POWER_IMAGE };
 
 struct power {
+	bool by_reset; /* the machine ends when it reboots, and only then */
 	enum power_state state;
 	pid_t child;	      /* runs the image's poweroff; 0: none */
 	uint64_t deadline_ms; /* uptime at which the state is over */
@@ -33,6 +36,6 @@ void power_step(struct power *power, uint64_t now_ms, bool flushed);
 void power_terminated(const struct power *power);
 
 /* All processes, disks, power. Returns only when the kernel refuses. */
-void power_off_now(void);
+void power_off_now(bool by_reset);
 
 #endif

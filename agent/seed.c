@@ -169,6 +169,16 @@ static int parse_network(const cJSON *object, struct seed_network *net, struct e
 	return parse_dns(json_get(object, "dns"), net, err);
 }
 
+static int parse_hypervisor(const cJSON *object, struct seed *seed, struct error *err)
+{
+	const char *name = json_str(object, "hypervisor", "");
+	if (!strcmp(name, "firecracker"))
+		seed->hypervisor = SEED_FIRECRACKER;
+	else if (strcmp(name, "qemu") != 0)
+		return bad(err, "hypervisor", "is neither qemu nor firecracker");
+	return 0;
+}
+
 int seed_parse_ready(const cJSON *object, struct seed *seed, struct error *err)
 {
 	static const char *const keys[] = { "kind", "port", NULL };
@@ -266,18 +276,19 @@ static int parse_init(const cJSON *object, struct seed *seed, struct error *err)
 
 static int parse_all(const cJSON *object, struct seed *seed, struct error *err)
 {
-	static const char *const keys[] = {
-		"version", "id",      "name",  "hostname", "root",
-		"work",	   "network", "ready", "init",	   "authorized_keys",
-		"files",   "modules", NULL
-	};
+	static const char *const keys[] = { "version",	       "id",	"name",
+					    "hostname",	       "root",	"work",
+					    "network",	       "ready", "init",
+					    "authorized_keys", "files", "modules",
+					    "hypervisor",      NULL };
 	if (check_members(object, "seed", keys, err) < 0)
 		return -1;
 	if (json_int(object, "version", 0) != SEED_VERSION)
 		return bad(err, "version", "is not 1");
 	if (copy_text(object, "id", NAME_MAX_LEN, &seed->id, err) < 0 ||
 	    copy_text(object, "name", NAME_MAX_LEN, &seed->name, err) < 0 ||
-	    parse_hostname(object, seed, err) < 0 || parse_disks(object, seed, err) < 0 ||
+	    parse_hostname(object, seed, err) < 0 || parse_hypervisor(object, seed, err) < 0 ||
+	    parse_disks(object, seed, err) < 0 ||
 	    parse_network(json_get(object, "network"), &seed->network, err) < 0 ||
 	    seed_parse_ready(json_get(object, "ready"), seed, err) < 0 ||
 	    parse_init(object, seed, err) < 0 ||

@@ -3,7 +3,8 @@
  * The host writes it, the agent reads it once. Version 1:
  *
  *	{"version": 1, "id": "a1b2c3d4", "name": "web", "hostname": "web",
- *	 "root": {"serial": "root"},                          the virtio-blk serial of the disk
+ *	 "hypervisor": "qemu",                                or "firecracker"
+ *	 "root": {"serial": "root"},              the virtio-blk serial of the disk, or "/dev/vda"
  *	 "work": {"serial": "work", "mount": "/root"},        or null
  *	 "network": {"mac": "52:54:00:12:34:56", "address": "10.0.2.15/24",
  *	             "gateway": "10.0.2.2", "dns": ["10.0.2.3"]},     or null; gateway may be null
@@ -33,6 +34,9 @@
 
 enum seed_ready_kind { SEED_READY_SSH, SEED_READY_AGENT, SEED_READY_TCP, SEED_READY_NONE };
 
+/* Firecracker has no virtio-serial ports (agent/vsock.h) and ends by a reset (agent/power.h). */
+enum seed_hypervisor { SEED_QEMU, SEED_FIRECRACKER };
+
 struct seed_network {
 	char mac[18];	  /* lower case, "" when the VM has no network */
 	uint32_t address; /* this and the next in network byte order */
@@ -51,6 +55,7 @@ struct seed_file {
 
 struct seed {
 	char *id, *name, *hostname;
+	enum seed_hypervisor hypervisor;
 	char *root_serial;
 	char *work_serial, *work_mount; /* NULL: no work disk */
 	char *modules_serial;		/* NULL: no disk of modules */

@@ -225,9 +225,10 @@ const struct field vm_fields[FIELD_COUNT] = {
 	  .change = CLASS_LIVE, .example = "on-failure",
 	  .doc = "Whether the VM is started again when it ends by itself. A power-off from inside "
 		 "is no failure; a reboot from inside is always a reboot." },
-	{ ENUM(hypervisor, hypervisor_kind), .choices = CHOICES("auto", "qemu"),
-	  .later = CHOICES("firecracker"), .change = CLASS_RESTART, .example = "qemu",
-	  .doc = "The program that runs the VM; auto takes the best this host has." },
+	{ ENUM(hypervisor, hypervisor_kind), .choices = CHOICES("auto", "qemu", "firecracker"),
+	  .change = CLASS_RESTART, .example = "qemu",
+	  .doc = "The program that runs the VM; auto takes the best this host has. firecracker needs "
+		 "working KVM and the network bridge." },
 	{ ENUM(network, network_kind), .choices = CHOICES("auto", "user"),
 	  .later = CHOICES("bridge"), .change = CLASS_RESTART, .example = "user",
 	  .doc = "How the guest is connected; user needs no privileges." },

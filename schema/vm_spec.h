@@ -20,7 +20,7 @@
 
 enum vm_state_wanted { STATE_RUNNING, STATE_STOPPED };
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
-enum hypervisor_kind { HYPERVISOR_AUTO, HYPERVISOR_QEMU };
+enum hypervisor_kind { HYPERVISOR_AUTO, HYPERVISOR_QEMU, HYPERVISOR_FIRECRACKER };
 enum network_kind { NETWORK_AUTO, NETWORK_USER };
 enum port_proto { PORT_TCP, PORT_UDP };
 enum workspace_mode { WORKSPACE_SHALLOW, WORKSPACE_FULL, WORKSPACE_METADATA };

@@ -86,6 +86,7 @@ struct vm {
 	pid_t pid;
 	int pidfd;
 	uint64_t start_ticks;
+	const struct hv_driver *hv; /* of that process */
 	uint32_t seen_vcpus;
 	uint64_t seen_memory, seen_memory_max; /* at its start, and what it has room for */
 	uint64_t seen_plugged;		       /* since; only when the monitor told: */
@@ -162,7 +163,8 @@ const char *vm_phase_name(const struct vm *vm);
 cJSON *vm_to_json(const struct vm *vm);
 void vm_fill_reason(const struct vm *vm, char *reason, size_t size);
 /* The process was found or started: hold it, connect to it. Takes pidfd. */
-void vm_running(struct vm *vm, pid_t pid, int pidfd, uint64_t start_ticks, int64_t started_ms);
+void vm_running(struct vm *vm, const struct hv_driver *hv, pid_t pid, int pidfd,
+		uint64_t start_ticks, int64_t started_ms);
 void vm_not_running(struct vm *vm);
 
 /* --- links.c --- */

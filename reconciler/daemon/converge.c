@@ -23,8 +23,9 @@
 
 struct capabilities vm_capabilities(const struct bangerd *d)
 {
-	struct capabilities can = d->host.hv->can;
-	can.live_ssh_keys = true; /* the agent's doing, whatever the hypervisor */
+	(void)d;
+	struct capabilities can = hv_qemu.can; /* Firecracker's are the same */
+	can.live_ssh_keys = true;	       /* the agent's doing, whatever the hypervisor */
 	return can;
 }
 
@@ -132,6 +133,7 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	}
 	if (vm->pidfd >= 0)
 		job->pidfd = fcntl(vm->pidfd, F_DUPFD_CLOEXEC, 0);
+	job->ran_by = vm->hv;
 	links_lend(vm);
 	vm->job = job;
 	vm->restart_asked = vm->touched = false;

@@ -23,15 +23,30 @@ static void add(cJSON *items, const char *check, enum health health, const char 
 	cJSON_AddItemToArray(items, item);
 }
 
-static void check_hypervisor(struct bangerd *d, cJSON *items)
+static void check_hypervisor(cJSON *items)
 {
 	auto_buf struct buf detail = BUF_INIT;
 	struct error err;
-	if (d->host.hv->probe(&detail, &err) < 0)
+	if (hv_qemu.probe(&detail, &err) < 0)
 		add(items, "hypervisor", HEALTH_FAIL, err.text,
 		    "apt-get install qemu-system-x86 qemu-utils");
 	else
 		add(items, "hypervisor", HEALTH_PASS, detail.data, NULL);
+}
+
+/* Nobody has to have it. */
+static void check_firecracker(cJSON *items)
+{
+	auto_buf struct buf detail = BUF_INIT;
+	struct error err;
+	if (hv_firecracker.probe(&detail, &err) == 0)
+		add(items, "firecracker", HEALTH_PASS, detail.data, NULL);
+	else if (err.code == ERROR_NOT_FOUND)
+		add(items, "firecracker", HEALTH_PASS,
+		    "not installed, which only 'hypervisor: firecracker' needs", NULL);
+	else
+		add(items, "firecracker", HEALTH_WARN, err.text,
+		    "install another release, or let BANGER_FIRECRACKER name one");
 }
 
 static void check_accel(struct bangerd *d, cJSON *items)
@@ -92,7 +107,7 @@ static void check_strangers(struct bangerd *d, cJSON *items)
 	struct hv_process_vec found = { 0 };
 	struct error err;
 	size_t strangers = 0;
-	if (d->host.hv->find(d->vms_dir, &found, &err) < 0) {
+	if (hv_find_all(d->vms_dir, &found, &err) < 0) {
 		add(items, "processes", HEALTH_FAIL, err.text, "is /proc mounted?");
 		return;
 	}
@@ -110,7 +125,8 @@ HANDLER(rpc_doctor)
 	struct bangerd *d = request->d;
 	*ret = cJSON_CreateObject();
 	cJSON *items = cJSON_AddArrayToObject(*ret, "items");
-	check_hypervisor(d, items);
+	check_hypervisor(items);
+	check_firecracker(items);
 	check_accel(d, items);
 	check_program(items, "qemu-img", "qemu-utils");
 	check_program(items, "mke2fs", "e2fsprogs");

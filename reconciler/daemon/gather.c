@@ -83,7 +83,7 @@ static void take_process(struct bangerd *d, struct hv_process *process)
 	if (vm->pid == process->pid || vm->job)
 		return;
 	log_info(vm->row.name, "found running: pid %d", (int)process->pid);
-	vm_running(vm, process->pid, take_fd(&process->pidfd), process->start_ticks,
+	vm_running(vm, process->hv, process->pid, take_fd(&process->pidfd), process->start_ticks,
 		   started_ms(d, process));
 	vm->seen_vcpus = process->vcpus;
 	vm->seen_memory = process->memory;
@@ -99,7 +99,7 @@ static void take_process(struct bangerd *d, struct hv_process *process)
 int gather_host(struct bangerd *d, struct error *err)
 {
 	struct hv_process_vec found = { 0 };
-	if (d->host.hv->find(d->vms_dir, &found, err) < 0)
+	if (hv_find_all(d->vms_dir, &found, err) < 0)
 		return -1;
 	for (size_t i = 0; i < found.count; i++)
 		take_process(d, &found.at[i]);

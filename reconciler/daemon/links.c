@@ -11,7 +11,6 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "sys/proc.h"
-#include "sys/unix.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -55,7 +54,7 @@ static void link_retry(struct vm *vm, struct link *link, loop_fn open_link, uint
 /* Non-blocking read; the bytes, 0 for "not now", -1 for "it is over". */
 static ssize_t link_read(struct link *link, char *data, size_t size)
 {
-	ssize_t got = recv(link->fd, data, size, MSG_DONTWAIT);
+	ssize_t got = read(link->fd, data, size);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	return got <= 0 ? -1 : got;
@@ -130,7 +129,7 @@ static void monitor_event(struct vm *vm, enum monitor_event event)
 		vm_paused(vm, true);
 		break;
 	case MONITOR_MEMORY:
-		memory_told(vm, vm->d->host.hv->monitor_plugged(vm->monitor_parser));
+		memory_told(vm, vm->hv->monitor_plugged(vm->monitor_parser));
 		break;
 	case MONITOR_RESUMED:
 		log_info(vm->row.name, "the guest goes on");
@@ -150,7 +149,7 @@ static void monitor_readable(void *data, uint32_t events)
 	if (got == 0)
 		return;
 	size_t len = got > 0 ? (size_t)got : 0;
-	const struct hv_driver *hv = vm->d->host.hv;
+	const struct hv_driver *hv = vm->hv;
 	enum monitor_event event = MONITOR_NOTHING;
 	while (got > 0 &&
 	       (event = hv->monitor_feed(vm->monitor_parser, vm->monitor.fd, chunk, len))) {
@@ -169,7 +168,9 @@ static void monitor_open(void *data)
 {
 	struct vm *vm = data;
 	struct error err;
-	const struct hv_driver *hv = vm->d->host.hv;
+	const struct hv_driver *hv = vm->hv;
+	if (!hv->monitor_open)
+		return;
 	hv->monitor_free(vm->monitor_parser);
 	vm->monitor_parser = hv->monitor_new();
 	if (!link_connected(vm, &vm->monitor, hv->monitor_open(vm->dirfd, &err), monitor_readable))
@@ -253,7 +254,7 @@ static void agent_open(void *data)
 	agent_feed_free(vm->feed);
 	vm->feed = agent_feed_new();
 	const char *hello = agent_feed_hello(vm->feed);
-	int fd = unix_connect(vm->dirfd, VM_FILE_AGENT, CONNECT_MS, 1, &err);
+	int fd = guest_connect(vm->dirfd, GUEST_AGENT, CONNECT_MS, 1, &err);
 	if (!link_connected(vm, &vm->agent, fd, agent_readable) ||
 	    send(vm->agent.fd, hello, strlen(hello), MSG_NOSIGNAL | MSG_DONTWAIT) !=
 		    (ssize_t)strlen(hello))
@@ -335,7 +336,7 @@ static void console_open(void *data)
 {
 	struct vm *vm = data;
 	struct error err;
-	int fd = unix_connect(vm->dirfd, VM_FILE_CONSOLE, CONNECT_MS, 1, &err);
+	int fd = hv_console_open(vm->dirfd, CONNECT_MS, &err);
 	if (!link_connected(vm, &vm->console_link, fd, console_readable))
 		link_retry(vm, &vm->console_link, console_go_on, 0);
 }
@@ -382,7 +383,7 @@ void links_close(struct vm *vm)
 	cleanup_close(&vm->console.log_fd);
 	vm->console = (struct console){ .log_fd = -1 };
 	if (vm->monitor_parser)
-		vm->d->host.hv->monitor_free(vm->monitor_parser);
+		vm->hv->monitor_free(vm->monitor_parser);
 	vm->monitor_parser = NULL;
 	agent_feed_free(vm->feed);
 	vm->feed = NULL;

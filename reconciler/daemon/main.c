@@ -83,7 +83,6 @@ static int prepare_host(struct bangerd *d, struct error *err)
 		.client_key = d->client_key,
 		.identity = d->identity,
 		.images = { d->paths.state, d->paths.cache, d->paths.share },
-		.hv = hv_drivers[0],
 		.disks = disk_preference(d),
 		.start_timeout_ms = timeout_from("BANGER_START_TIMEOUT_MS", 15000),
 		.stop_timeout_ms = timeout_from("BANGER_STOP_TIMEOUT_MS", 45000),

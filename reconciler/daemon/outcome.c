@@ -143,8 +143,8 @@ static void record_gone(struct vm *vm)
 
 static void process_started(struct vm *vm, struct job *job)
 {
-	vm_running(vm, job->started_pid, take_fd(&job->started_pidfd), job->started_ticks,
-		   clock_wall_ms());
+	vm_running(vm, hv_driver_for(vm->applied->hypervisor), job->started_pid,
+		   take_fd(&job->started_pidfd), job->started_ticks, clock_wall_ms());
 	log_info(vm->row.name, "hypervisor started: pid %d", (int)vm->pid);
 	vm->accel = job->accel;
 	vm->seen_vcpus = vm->applied->vcpus;

@@ -40,7 +40,7 @@ static void look(struct work *work)
 
 static void stand_still(struct vm *vm)
 {
-	const struct hv_driver *hv = vm->d->host.hv;
+	const struct hv_driver *hv = vm->hv;
 	if (vm->paused)
 		return;
 	log_warn(vm->row.name, "no space is left for its system disk, stopping the guest in time");

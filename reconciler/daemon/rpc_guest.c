@@ -1,6 +1,5 @@
 /* logs and ssh: how to hear and reach a guest. */
 #include "daemon/bangerd.h"
-#include "sys/unix.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -207,7 +206,7 @@ HANDLER(rpc_vm_exec)
 		return error_set(err, ERROR_UNAVAILABLE,
 				 "the agent of vm '%s' does not answer (it is %s)", vm->row.name,
 				 vm_phase_name(vm));
-	auto_close int fd = unix_connect(vm->dirfd, VM_FILE_EXEC, CHANNEL_CONNECT_MS, 0, err);
+	auto_close int fd = guest_connect(vm->dirfd, GUEST_EXEC, CHANNEL_CONNECT_MS, 0, err);
 	if (fd < 0 && err->code == ERROR_TIMEOUT)
 		return error_set(err, ERROR_BUSY, "too many commands wait for the agent of vm '%s'",
 				 vm->row.name);

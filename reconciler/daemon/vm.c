@@ -236,7 +236,7 @@ uint64_t vm_memory_now(const struct vm *vm)
 /* What is plugged when the guest has all that was asked for. */
 static uint64_t plugged_for(const struct vm *vm, uint64_t memory)
 {
-	uint64_t block = vm->d->host.hv->memory_block;
+	uint64_t block = vm->hv ? vm->hv->memory_block : 0;
 	uint64_t more = memory > vm->seen_memory ? memory - vm->seen_memory : 0;
 	return block ? more / block * block : more;
 }
@@ -311,11 +311,13 @@ static void vm_is_gone(void *data, uint32_t events)
 	vm_exited(vm);
 }
 
-void vm_running(struct vm *vm, pid_t pid, int pidfd, uint64_t start_ticks, int64_t started_ms)
+void vm_running(struct vm *vm, const struct hv_driver *hv, pid_t pid, int pidfd,
+		uint64_t start_ticks, int64_t started_ms)
 {
 	vm_not_running(vm);
 	struct error err = { 0 };
 	auto_free char *dir = xasprintf("%s/%s", vm->d->vms_dir, vm->row.id);
+	vm->hv = hv;
 	vm->pid = pid;
 	vm->pidfd = pidfd;
 	vm->start_ticks = start_ticks;

@@ -81,7 +81,8 @@ static void add_process(cJSON *json, const struct vm *vm)
 	json_add_int(json, "pid", vm->pid);
 	json_add_int(json, "started_ms", vm->started_ms);
 	json_add_int(json, "boot_ms", (int64_t)vm->boot_ms);
-	json_add_str(json, "hypervisor", vm->d->host.hv->name);
+	json_add_str(json, "hypervisor",
+		     (vm->pid ? vm->hv : hv_driver_for(vm->want->hypervisor))->name);
 	json_add_str(json, "accel", !vm->pid ? NULL : vm->accel == ACCEL_KVM ? "kvm" : "tcg");
 	const struct agent_state *state = vm->feed ? agent_feed_state(vm->feed) : NULL;
 	json_add_str(json, "boot_id",

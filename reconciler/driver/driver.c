@@ -1,8 +1,38 @@
 #include "driver/driver.h"
+#include "base/fs.h"
 
 #include <unistd.h>
 
 const struct hv_driver *const hv_drivers[] = { &hv_qemu, &hv_firecracker, NULL };
+
+const struct hv_driver *hv_driver_for(enum hypervisor_kind kind)
+{
+	return kind == HYPERVISOR_FIRECRACKER ? &hv_firecracker : &hv_qemu;
+}
+
+int hv_find_all(const char *state_vms_dir, struct hv_process_vec *ret, struct error *err)
+{
+	for (size_t i = 0; hv_drivers[i]; i++) {
+		size_t before = ret->count;
+		if (hv_drivers[i]->find(state_vms_dir, ret, err) < 0)
+			return -1;
+		for (size_t at = before; at < ret->count; at++)
+			ret->at[at].hv = hv_drivers[i];
+	}
+	return 0;
+}
+
+int hv_files_remove(int vm_dirfd, struct error *err)
+{
+	static const char *const names[] = {
+		VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC,	      VM_FILE_CONSOLE, VM_FILE_PID,
+		VM_FILE_API,	 VM_FILE_VSOCK, VM_FILE_CONSOLE_PIPE, VM_FILE_KERNEL
+	};
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+		if (fs_unlink(vm_dirfd, names[i], err) < 0)
+			return -1;
+	return 0;
+}
 
 void hv_processes_clear(struct hv_process_vec *found)
 {

@@ -30,7 +30,7 @@
 #define VM_FILE_LOG	    "hypervisor.log"
 /* Firecracker's: */
 #define VM_FILE_API	     "fc.sock"
-#define VM_FILE_VSOCK	     "vsock.sock"   /* agent and exec: AGENT_VSOCK_PORT, EXEC_VSOCK_PORT */
+#define VM_FILE_VSOCK	     "vsock.sock"   /* agent and exec: base/vsock_ports.h */
 #define VM_FILE_CONSOLE_PIPE "console.pipe" /* a FIFO in place of console.sock */
 #define VM_FILE_KERNEL	     "vmlinux"	    /* unpacked from a bzImage, while it starts */
 #define VM_FILE_INITRD	     "initrd"	    /* kernel modules + agent + seed, made at every start */
@@ -67,6 +67,7 @@ struct vm_machine {
 };
 
 struct hv_process {
+	const struct hv_driver *hv;
 	char id[16];
 	pid_t pid;
 	int pidfd;	      /* owned */
@@ -103,7 +104,10 @@ struct hv_memory {
 };
 
 struct hv_driver {
-	const char *name; /* "qemu" */
+	const char *name;   /* "qemu" */
+	bool needs_kvm;	    /* it emulates nothing */
+	bool needs_tap;	    /* it has no network of its own */
+	bool ends_by_reset; /* a guest that powers off halts and it goes on */
 	struct capabilities can;
 	/* Memory beyond that of the start comes in multiples of this; what is left over of a size
 	 * is not given. */
@@ -157,7 +161,17 @@ struct hv_driver {
 extern const struct hv_driver hv_qemu, hv_firecracker;
 /* Every driver, NULL-terminated. */
 extern const struct hv_driver *const hv_drivers[];
+/* The one that a spec asks for; auto is QEMU. */
+const struct hv_driver *hv_driver_for(enum hypervisor_kind kind);
+/* hv_driver.find of all drivers. */
+int hv_find_all(const char *state_vms_dir, struct hv_process_vec *ret, struct error *err);
+/* Removes what processes of any driver left in the VM's directory: sockets, pipes. None may live.
+ */
+int hv_files_remove(int vm_dirfd, struct error *err);
 void hv_argv_free(char **argv);
+
+/* The console of a running VM, to be read; does not block. */
+int hv_console_open(int vm_dirfd, uint64_t timeout_ms, struct error *err);
 
 /* --- acceleration --- */
 /* KVM only when a timed guest loop shows that it works (design.md). The verdict and the reason are

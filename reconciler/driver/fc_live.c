@@ -95,12 +95,25 @@ static int grow_file(int vm_dirfd, const char *name, uint64_t bytes, struct erro
 	return 0;
 }
 
-/* Told of the same path again, Firecracker looks at its size again and tells the guest. */
-static int announce(int vm_dirfd, const char *id, const char *name, struct error *err)
+/* What it was told of the drive: a file of the VM's directory, or a device that grows by other
+ * means. */
+static int ask_path(struct fc_api *api, const char *id, struct buf *ret, struct error *err)
 {
-	auto_ptr(fc_api) api = fc_api_new(vm_dirfd, err);
-	if (!api)
+	auto_json cJSON *config = NULL;
+	if (fc_api_get(api, "/vm/config", fc_call_ms(), &config, err) < 0)
 		return -1;
+	const cJSON *drive;
+	cJSON_ArrayForEach(drive, json_get(config, "drives"))
+	{
+		if (!strcmp(json_str(drive, "drive_id", ""), id))
+			buf_add(ret, json_str(drive, "path_on_host", ""));
+	}
+	return ret->len ? 0 : error_set(err, ERROR_SYSTEM, "GET /vm/config: no such drive");
+}
+
+/* Told of the same path again, Firecracker looks at its size again and tells the guest. */
+static int announce(struct fc_api *api, const char *id, const char *name, struct error *err)
+{
 	cJSON *body = cJSON_CreateObject();
 	json_add_str(body, "drive_id", id);
 	json_add_str(body, "path_on_host", name);
@@ -111,8 +124,11 @@ static int announce(int vm_dirfd, const char *id, const char *name, struct error
 int fc_grow_disk(int vm_dirfd, enum hv_disk disk, uint64_t size_bytes, struct error *err)
 {
 	const char *id = disk == HV_DISK_WORK ? FC_DRIVE_WORK : FC_DRIVE_ROOT;
-	const char *name = disk == HV_DISK_WORK ? VM_FILE_WORK_DISK : VM_FILE_ROOT_DISK;
-	if (grow_file(vm_dirfd, name, size_bytes, err) < 0 || announce(vm_dirfd, id, name, err) < 0)
+	auto_buf struct buf path = BUF_INIT;
+	auto_ptr(fc_api) api = fc_api_new(vm_dirfd, err);
+	if (!api || ask_path(api, id, &path, err) < 0 ||
+	    (path.data[0] != '/' && grow_file(vm_dirfd, path.data, size_bytes, err) < 0) ||
+	    announce(api, id, path.data, err) < 0)
 		return error_wrap(err, "cannot grow disk '%s'", id);
 	return 0;
 }

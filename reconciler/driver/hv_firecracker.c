@@ -58,16 +58,6 @@ static int fc_find(const char *state_vms_dir, struct hv_process_vec *ret, struct
 
 /* --- start --- */
 
-static int remove_files(int vm_dirfd, struct error *err)
-{
-	static const char *const names[] = { VM_FILE_API, VM_FILE_VSOCK, VM_FILE_CONSOLE_PIPE,
-					     VM_FILE_KERNEL };
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-		if (fs_unlink(vm_dirfd, names[i], err) < 0)
-			return -1;
-	return 0;
-}
-
 static uint64_t left_ms(uint64_t deadline, uint64_t most)
 {
 	uint64_t now = clock_monotonic_ms(), left = deadline > now ? deadline - now : 0;
@@ -167,18 +157,18 @@ static int start(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *r
 	struct error ignored;
 	pid_t pid;
 	auto_close int pidfd = -1;
-	if (remove_files(machine->dirfd, err) < 0)
+	if (hv_files_remove(machine->dirfd, err) < 0)
 		return -1;
 	if (spawn(machine, &pid, &pidfd, err) < 0) {
 		/* Of somebody else by now, who was quicker. */
 		if (err->code != ERROR_BUSY)
-			remove_files(machine->dirfd, &ignored);
+			hv_files_remove(machine->dirfd, &ignored);
 		return -1;
 	}
 	if (bring_up(machine, pidfd, timeout_ms, err) < 0) {
 		proc_signal(pidfd, SIGKILL);
 		if (proc_wait_gone(pidfd, KILL_WAIT_MS) == 0)
-			remove_files(machine->dirfd, &ignored);
+			hv_files_remove(machine->dirfd, &ignored);
 		return -1;
 	}
 	*ret_pid = pid;
@@ -218,6 +208,9 @@ static int fc_quit(int vm_dirfd, uint64_t timeout_ms, struct error *err)
 
 const struct hv_driver hv_firecracker = {
 	.name = "firecracker",
+	.needs_kvm = true,
+	.needs_tap = true,
+	.ends_by_reset = true,
 	.can = { .live_ports = true, .live_disk_grow = true, .live_memory = true },
 	.memory_block = FC_MEMORY_BLOCK,
 	.probe = fc_probe,

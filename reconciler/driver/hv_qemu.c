@@ -8,7 +8,6 @@
 #include "driver/qmp.h"
 #include "driver/scan.h"
 #include "base/cleanup.h"
-#include "base/fs.h"
 #include "base/mem.h"
 #include "sys/proc.h"
 
@@ -93,16 +92,6 @@ static int explain_end(int vm_dirfd, struct error *err)
 
 /* --- start and end --- */
 
-static int remove_sockets(int vm_dirfd, struct error *err)
-{
-	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC,
-					     VM_FILE_CONSOLE, VM_FILE_PID };
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-		if (fs_unlink(vm_dirfd, names[i], err) < 0)
-			return -1;
-	return 0;
-}
-
 static int wait_complete(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct error *err)
 {
 	auto_qmp struct qmp qmp = QMP_INIT;
@@ -119,7 +108,7 @@ static void undo_start(int vm_dirfd, int pidfd)
 	struct error ignored;
 	proc_signal(pidfd, SIGKILL);
 	if (proc_wait_gone(pidfd, KILL_WAIT_MS) == 0)
-		remove_sockets(vm_dirfd, &ignored);
+		hv_files_remove(vm_dirfd, &ignored);
 }
 
 static int qemu_start(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *ret_pid,
@@ -130,7 +119,7 @@ static int qemu_start(const struct vm_machine *machine, uint64_t timeout_ms, pid
 	if (lock_is_held(machine->dirfd, VM_FILE_LOCK))
 		return error_set(err, ERROR_BUSY, "a hypervisor of '%s' runs already",
 				 machine->name);
-	if (remove_sockets(machine->dirfd, err) < 0)
+	if (hv_files_remove(machine->dirfd, err) < 0)
 		return -1;
 	char **argv = qemu_argv(machine);
 	struct proc_detach detach = { .argv = (const char *const *)argv,

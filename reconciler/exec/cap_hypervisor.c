@@ -12,10 +12,32 @@
 
 /* --- start --- */
 
+/* All that is missing at once, not one thing a try. */
+static int check_host(const struct job *job, const struct hv_driver *hv, const char *accel,
+		      struct error *err)
+{
+	struct error probed = { 0 };
+	auto_buf struct buf missing = BUF_INIT, detail = BUF_INIT;
+	if (!hv->needs_kvm && !hv->needs_tap)
+		return 0; /* its start says what is wrong */
+	if (hv->probe(&detail, &probed) < 0)
+		buf_addf(&missing, "; %s", probed.text);
+	if (hv->needs_kvm && job->accel != ACCEL_KVM)
+		buf_addf(&missing, "; it needs KVM: %s", accel);
+	if (hv->needs_tap && !job->machine.tap)
+		buf_add(&missing, "; it needs the network 'bridge', which user networking is not");
+	if (!missing.len)
+		return 0;
+	return error_set(err, ERROR_CONFLICT, "hypervisor '%s' cannot run here: %s", hv->name,
+			 missing.data + 2);
+}
+
 static int start_hypervisor(struct job *job, struct error *err)
 {
+	const struct hv_driver *hv = hv_driver_for(job->want->hypervisor);
 	auto_buf struct buf why = BUF_INIT;
-	if (accel_choose(job->host->cache, &job->accel, &why, err) < 0)
+	if (accel_choose(job->host->cache, &job->accel, &why, err) < 0 ||
+	    check_host(job, hv, why.data, err) < 0)
 		return -1;
 	struct vm_machine *machine = &job->machine;
 	machine->id = job->id;
@@ -26,8 +48,8 @@ static int start_hypervisor(struct job *job, struct error *err)
 	machine->memory = job->want->memory;
 	machine->memory_max = vm_spec_memory_max(job->want);
 	machine->accel = job->accel;
-	if (job->host->hv->start(machine, job->host->start_timeout_ms, &job->started_pid,
-				 &job->started_pidfd, err) < 0)
+	if (hv->start(machine, job->host->start_timeout_ms, &job->started_pid, &job->started_pidfd,
+		      err) < 0)
 		return -1;
 	auto_close int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0 || proc_start_ticks(proc, job->started_pid, &job->started_ticks) < 0)
@@ -75,8 +97,9 @@ static bool ask_over_ssh(struct job *job)
 	int status;
 	job_stage(job, "stop", "asking over ssh");
 	/* The answer is out before the guest ends its SSH server, or it would not count. */
-	return ssh_run(&target, "sync; (sleep 0.3; poweroff) > /dev/null 2>&1 < /dev/null &",
-		       SSH_TIMEOUT_MS, &status, NULL, &ignored) == 0;
+	auto_free char *command = xasprintf("sync; (sleep 0.3; %s) > /dev/null 2>&1 < /dev/null &",
+					    job->ran_by->ends_by_reset ? "reboot" : "poweroff");
+	return ssh_run(&target, command, SSH_TIMEOUT_MS, &status, NULL, &ignored) == 0;
 }
 
 /* Nobody saw its end: it is over when nobody holds the lock. */
@@ -111,7 +134,7 @@ static int end_hypervisor(struct job *job, struct error *err)
 	}
 	struct error ignored;
 	job_stage(job, "stop", "ending the hypervisor");
-	if (job->dirfd >= 0 && job->host->hv->quit(job->dirfd, 2000, &ignored) == 0 &&
+	if (job->dirfd >= 0 && job->ran_by->quit(job->dirfd, 2000, &ignored) == 0 &&
 	    gone_within(job, 3000))
 		return 0;
 	proc_signal(job->pidfd, SIGKILL);

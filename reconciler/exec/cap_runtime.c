@@ -7,14 +7,11 @@
 
 static int clear_sockets(struct job *job, struct error *err)
 {
-	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC,
-					     VM_FILE_CONSOLE, VM_FILE_PID,   VM_FILE_HANDLES };
 	if (job->dirfd < 0)
 		return 0;
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-		if (fs_unlink(job->dirfd, names[i], err) < 0)
-			return -1;
-	return 0;
+	if (hv_files_remove(job->dirfd, err) < 0)
+		return -1;
+	return fs_unlink(job->dirfd, VM_FILE_HANDLES, err);
 }
 
 /* The sockets of a process that lives are not ours to remove. */

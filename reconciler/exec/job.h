@@ -22,7 +22,6 @@ struct host {
 	const char *client_key; /* banger's public key line */
 	const char *identity;	/* path of its private half */
 	struct image_store images;
-	const struct hv_driver *hv;
 	const struct disk_driver *const *disks; /* kinds of system disks, by preference */
 	unsigned start_timeout_ms;		/* how long a hypervisor may take to answer */
 	unsigned stop_timeout_ms;		/* how long a guest may take to power off */
@@ -48,6 +47,7 @@ struct job {
 	char *address;	      /* owned; NULL: none could be had, or none is needed */
 	char *image_digest;   /* owned; pinned, NULL: by name */
 	int pidfd;	      /* owned; of the running hypervisor, -1 */
+	const struct hv_driver *ran_by; /* that is its driver */
 
 	/* in and out */
 	_Atomic bool cancel;

@@ -57,7 +57,7 @@ int live_memory(struct job *job, struct error *err)
 		return 0;
 	uint64_t began = clock_monotonic_ms(), moved = began, last = UINT64_MAX;
 	for (uint64_t pause = PAUSE_MS;; pause = pause < PAUSE_LAST_MS ? pause * 2 : pause) {
-		if (job->host->hv->set_memory(job->dirfd, job->want->memory, &memory, err) < 0)
+		if (job->ran_by->set_memory(job->dirfd, job->want->memory, &memory, err) < 0)
 			return -1;
 		if (memory.now == memory.goal)
 			return 0;
@@ -117,7 +117,7 @@ static int grow(struct job *job, enum hv_disk disk, uint64_t now, uint64_t known
 	if (!now)
 		return error_set(err, ERROR_NOT_FOUND,
 				 "the disk's file is gone, a restart makes it anew");
-	if (now < want && job->host->hv->grow_disk(job->dirfd, disk, want, err) < 0)
+	if (now < want && job->ran_by->grow_disk(job->dirfd, disk, want, err) < 0)
 		return -1;
 	FAILPOINT("disk grown");
 	return grow_until(job, disk == HV_DISK_WORK ? "work" : "root", want, err);
@@ -140,7 +140,7 @@ int live_system_disk(struct job *job, struct error *err)
 	    disk_root_stat(job->dirfd, &now, &qcow2, err) < 0)
 		return -1;
 	/* Whether the hypervisor has looked since is not known: it is told in any case. */
-	if (device && job->host->hv->grow_disk(job->dirfd, HV_DISK_ROOT, now, err) < 0)
+	if (device && job->ran_by->grow_disk(job->dirfd, HV_DISK_ROOT, now, err) < 0)
 		return -1;
 	return grow(job, HV_DISK_ROOT, now, known, want, err);
 }

@@ -9,13 +9,13 @@
 
 static int change_ports(struct job *job, struct error *err)
 {
-	return job->host->hv->set_ports(job->dirfd, &job->have->ports, &job->want->ports, err);
+	return job->ran_by->set_ports(job->dirfd, &job->have->ports, &job->want->ports, err);
 }
 
 static void change_ports_back(struct job *job)
 {
 	struct error ignored;
-	job->host->hv->set_ports(job->dirfd, &job->want->ports, &job->have->ports, &ignored);
+	job->ran_by->set_ports(job->dirfd, &job->want->ports, &job->have->ports, &ignored);
 }
 
 static bool same_keys(const struct string_list *a, const struct string_list *b)
@@ -59,7 +59,7 @@ static int resume_guest(struct job *job, struct error *err)
 {
 	if (job_open_directory(job, err) < 0)
 		return -1;
-	return job->resume ? job->host->hv->resume(job->dirfd, err) : 0;
+	return job->resume ? job->ran_by->resume(job->dirfd, err) : 0;
 }
 
 const struct step steps_live[] = {

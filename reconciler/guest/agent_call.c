@@ -8,9 +8,7 @@
 #include "guest/guest.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
-#include "driver/driver.h"
 #include "sys/loop.h"
-#include "sys/unix.h"
 
 #include <poll.h>
 #include <string.h>
@@ -119,7 +117,7 @@ static int read_reply(struct call *call, int64_t id, cJSON **ret, struct error *
 
 static int greet(int vm_dirfd, struct call *call, struct error *err)
 {
-	call->fd = unix_connect(vm_dirfd, VM_FILE_AGENT, left_ms(call->deadline), 0, err);
+	call->fd = guest_connect(vm_dirfd, GUEST_AGENT, left_ms(call->deadline), 0, err);
 	if (call->fd < 0)
 		return -1;
 	call->count = 0;

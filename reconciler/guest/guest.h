@@ -47,6 +47,11 @@ int seed_write_initrd(const struct seed *seed, const char *modules_cpio, const c
 void seed_add_ready(cJSON *to, const struct ready_spec *ready);
 
 /* --- the agent --- agent/PROTOCOL.md */
+enum guest_line { GUEST_AGENT, GUEST_EXEC };
+/* A connection to the agent or to its commands, whatever the hypervisor has for that; as
+ * unix_connect(). */
+int guest_connect(int vm_dirfd, enum guest_line line, uint64_t timeout_ms, int nonblocking,
+		  struct error *err);
 #define AGENT_PHASES 6
 extern const char *const agent_phase_names[AGENT_PHASES]; /* kernel … ready, in their order */
 struct agent_state {

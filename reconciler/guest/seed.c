@@ -203,6 +203,24 @@ static void add_keys(cJSON *to, const char *text)
 	}
 }
 
+/* Firecracker's serials are of its own making, so its disks go by their names, which they get in
+ * the order of driver/fc_config.c: root, work, modules. */
+static void add_disks(cJSON *json, const struct seed *seed, bool by_name)
+{
+	char name[] = "/dev/vda";
+	char *letter = &name[strlen(name) - 1];
+	add_text_object(json, "root", "serial", by_name ? name : "root", NULL, NULL);
+	if (seed->spec->work_disk) {
+		++*letter;
+		add_text_object(json, "work", "serial", by_name ? name : "work", "mount", "/root");
+	} else {
+		cJSON_AddNullToObject(json, "work");
+	}
+	++*letter;
+	if (seed->modules_disk)
+		add_text_object(json, "modules", "serial", by_name ? name : "modules", NULL, NULL);
+}
+
 static cJSON *describe(const struct seed *seed)
 {
 	cJSON *json = cJSON_CreateObject();
@@ -210,13 +228,9 @@ static cJSON *describe(const struct seed *seed)
 	json_add_str(json, "id", seed->id);
 	json_add_str(json, "name", seed->name);
 	json_add_str(json, "hostname", seed->name);
-	add_text_object(json, "root", "serial", "root", NULL, NULL);
-	if (seed->spec->work_disk)
-		add_text_object(json, "work", "serial", "work", "mount", "/root");
-	else
-		cJSON_AddNullToObject(json, "work");
-	if (seed->modules_disk)
-		add_text_object(json, "modules", "serial", "modules", NULL, NULL);
+	bool firecracker = seed->spec->hypervisor == HYPERVISOR_FIRECRACKER;
+	json_add_str(json, "hypervisor", firecracker ? "firecracker" : "qemu");
+	add_disks(json, seed, firecracker);
 	add_network(json, seed);
 	seed_add_ready(json, &seed->spec->ready);
 	cJSON_AddNullToObject(json, "init");

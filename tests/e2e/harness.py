@@ -262,9 +262,10 @@ class Home:
             return False
 
     def hypervisors(self):
-        """pids of the QEMUs whose directories are below ours."""
+        """pids of the QEMUs and Firecrackers whose directories are below ours."""
         return sorted(pid for pid, argv in processes().items()
-                      if "qemu" in os.path.basename(argv[0]) and any(self.state in a for a in argv))
+                      if os.path.basename(argv[0]).startswith(("qemu", "firecracker"))
+                      and any(self.state in a for a in argv))
 
     def kill_daemon(self, sig=signal.SIGKILL):
         pid = self.daemon_pid()

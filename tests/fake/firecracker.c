@@ -45,6 +45,7 @@ static struct {
 	bool started, paused, root, vsock, hotplug;
 	long memory, total, requested;
 	char kernel[4096];
+	cJSON *drives; /* as they were told */
 } vm = { .memory = 128 };
 
 static long now_ms(void)
@@ -300,6 +301,8 @@ static const char *drive(const cJSON *body)
 	if (root && vm.root)
 		return "Drive config error: A root block device already exists!";
 	vm.root = vm.root || root;
+	vm.drives = vm.drives ? vm.drives : cJSON_CreateArray();
+	cJSON_AddItemToArray(vm.drives, cJSON_Duplicate(body, true));
 	return no_file("Drive config error: Unable to open the block device",
 		       text_of(body, "path_on_host"));
 }
@@ -392,6 +395,8 @@ static void get(int fd, const char *path)
 						    : "Running");
 		cJSON_AddStringToObject(json, "vmm_version", version);
 		cJSON_AddStringToObject(json, "app_name", "Firecracker");
+	} else if (!strcmp(path, "/vm/config")) {
+		cJSON_AddItemReferenceToObject(json, "drives", vm.drives);
 	} else if (!strcmp(path, "/machine-config")) {
 		cJSON_AddNumberToObject(json, "mem_size_mib", (double)vm.memory);
 	} else if (!strcmp(path, "/hotplug/memory")) {
@@ -516,10 +521,11 @@ static void agent_says(int fd, const char *line)
 	if (!id)
 		return;
 	if (strstr(line, "hello"))
-		snprintf(text, sizeof(text),
-			 "{\"id\":%ld,\"result\":{\"version\":1,\"boot_id\":\"%d\",\"phase\":"
-			 "\"ready\",\"ready\":true,\"phases\":{}}}\n",
-			 strtol(id + 5, NULL, 10), (int)getpid());
+		snprintf(
+			text, sizeof(text),
+			"{\"id\":%ld,\"result\":{\"version\":1,\"boot_id\":\"%08x-0000-4000-8000-000000000000\",\"phase\":"
+			"\"ready\",\"ready\":true,\"phases\":{}}}\n",
+			strtol(id + 5, NULL, 10), (unsigned)getpid());
 	else
 		snprintf(text, sizeof(text), "{\"id\":%ld,\"result\":{}}\n",
 			 strtol(id + 5, NULL, 10));

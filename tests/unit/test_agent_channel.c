@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <cmocka.h>
 
 /* An agent whose port is one end of a socket pair; the test is the host at the other. */
@@ -250,6 +252,64 @@ static void the_next_host_hears_nothing_of_the_last(void **state)
 	expect(world, "x\n", ERROR_NULL("request: not valid JSON at byte 0"));
 }
 
+/* As under Firecracker: a listener in place of the port. */
+static int listen_somewhere(struct sockaddr_un *ret, socklen_t *ret_len)
+{
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	*ret_len = sizeof(*ret);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)ret, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)ret, ret_len), 0);
+	return fd;
+}
+
+static int connect_to(const struct sockaddr_un *at, socklen_t len)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(connect(fd, (const struct sockaddr *)at, len), 0);
+	return fd;
+}
+
+static void a_listener_serves_one_host_after_the_other(void **state)
+{
+	struct world *world = *state;
+	struct channel *channel = &world->agent.channel;
+	struct sockaddr_un at;
+	socklen_t len;
+	close(world->host);
+	channel_clear(channel);
+	int listener = listen_somewhere(&at, &len);
+	channel_init_listener(channel, listener);
+	assert_false(channel_look(channel));
+	assert_int_equal(channel_descriptor(channel), listener);
+	assert_int_equal(channel_events(channel), POLLIN);
+
+	world->host = connect_to(&at, len);
+	int next = connect_to(&at, len);
+	expect(world, HELLO, HELLO_REPLY);
+	assert_int_not_equal(channel_descriptor(channel), listener);
+	/* The first has asked for more than it reads when it goes; the second hears none of it. */
+	say(world, "{\"id\":5,\"method\":\"big\"}\n{\"id\":6,\"meth");
+	close(world->host);
+	turn(world);
+	turn(world);
+	world->host = next;
+	expect(world, HELLO, HELLO_REPLY);
+
+	/* What was said by one that has gone at once is answered to nobody, and is no harm. */
+	close(world->host);
+	turn(world);
+	world->host = connect_to(&at, len);
+	assert_true(write(world->host, HELLO, strlen(HELLO)) > 0);
+	close(world->host);
+	turn(world);
+	turn(world);
+	assert_int_equal(channel_descriptor(channel), listener);
+	world->host = connect_to(&at, len);
+	expect(world, HELLO, HELLO_REPLY);
+}
+
 static void hello_drops_what_an_unseen_change_of_host_left(void **state)
 {
 	struct world *world = *state;
@@ -369,11 +429,13 @@ int main(void)
 		TEST(requests_may_come_in_pieces_and_heaps),
 		TEST(a_host_that_does_not_read_costs_a_bounded_amount),
 		TEST(the_next_host_hears_nothing_of_the_last),
+		TEST(a_listener_serves_one_host_after_the_other),
 		TEST(hello_drops_what_an_unseen_change_of_host_left),
 		TEST(jobs_answer_when_they_are_done),
 		TEST(jobs_are_limited),
 		TEST(the_real_table_answers),
 		TEST(phases_are_pushed_once),
 	};
+	signal(SIGPIPE, SIG_IGN); /* as the agent does */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

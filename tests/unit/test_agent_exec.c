@@ -173,6 +173,7 @@ static void a_host_that_hangs_up_kills_it(void **state)
 	close(take_fd(&world->host));
 	exec_session_turn(&world->session, -1, 10);
 	assert_int_equal(world->session.pid, 0);
+	assert_true(world->session.hung_up);
 	assert_false(is_alive(pid));
 }
 

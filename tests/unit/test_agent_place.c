@@ -159,6 +159,9 @@ static void disks_are_found_by_serial(void **state)
 	}
 	assert_int_equal(disk_find(block, "root", name, &err), 0);
 	assert_string_equal(name, "vdb");
+	assert_int_equal(disk_find(block, "/dev/vdb", name, &err), 0);
+	assert_string_equal(name, "vdb");
+	assert_int_equal(disk_find(block, "/dev/vdz", name, &err), -1);
 	assert_int_equal(disk_find(block, "roo", name, &err), -1);
 	assert_int_equal(err.code, ERROR_NOT_FOUND);
 }

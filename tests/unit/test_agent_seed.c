@@ -12,7 +12,7 @@
 	"\"root\":{\"serial\":\"root\"},\"work\":{\"serial\":\"work\",\"mount\":\"/root\"},"       \
 	"\"network\":{\"mac\":\"52:54:00:AB:cd:56\",\"address\":\"10.0.2.15/24\","                 \
 	"\"gateway\":\"10.0.2.2\",\"dns\":[\"10.0.2.3\"]},"                                        \
-	"\"ready\":{\"kind\":\"ssh\",\"port\":22},\"init\":null,"                                  \
+	"\"ready\":{\"kind\":\"ssh\",\"port\":22},\"init\":null,\"hypervisor\":\"qemu\","          \
 	"\"authorized_keys\":[\"ssh-ed25519 AAAA me\"],"                                           \
 	"\"files\":[{\"path\":\"/etc/motd\",\"mode\":420,\"owner\":\"root:root\",\"blob\":0}]}"
 
@@ -108,6 +108,8 @@ static void faults_are_refused(void **state)
 		{ "\"port\":22", "\"port\":0" },
 		{ "\"port\":22", "\"port\":65536" },
 		{ "\"init\":null", "\"init\":\"init\"" },
+		{ "\"hypervisor\":\"qemu\"", "\"hypervisor\":\"xen\"" },
+		{ "\"hypervisor\":\"qemu\"", "\"hypervisor\":null" },
 		{ "ssh-ed25519 AAAA me", "ssh-ed25519 AAAA me\\nssh-rsa evil" },
 		{ "ssh-ed25519 AAAA me", "# banger end" },
 		{ "\"mode\":420", "\"mode\":4096" },

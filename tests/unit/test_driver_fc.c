@@ -2,6 +2,7 @@
  * release that it is. What is sent to which release is compared with tests/driver/firecracker/;
  * UPDATE=1 rewrites it. */
 #include "test_driver_fc_help.h"
+#include "guest/guest.h"
 #include "sys/loop.h"
 
 #include <setjmp.h>
@@ -217,11 +218,38 @@ static void memory_and_disks_grow_as_the_release_can(void **state)
 	assert_int_equal(proc_wait_gone(w->pidfd, 5000), 0);
 	close(take_fd(&w->pidfd));
 	assert_int_equal(hv_firecracker.grow_disk(w->dirfd, HV_DISK_ROOT, 2 * MIB, &err), -1);
-	assert_non_null(strstr(err.text, "cannot grow disk 'root': PATCH /drives/root: "));
+	assert_non_null(strstr(err.text, "cannot grow disk 'root': GET /vm/config: "));
 	script(w, "version 1.13.0\n");
 	assert_int_equal(world_start(w, &err), 0);
 	assert_int_equal(hv_firecracker.set_memory(w->dirfd, 512 * MIB, &memory, &err), -1);
 	assert_non_null(strstr(err.text, "only a restart helps"));
+}
+
+/* Through the one socket for all ports, in place of QEMU's socket a port. */
+static void its_agent_is_reached_over_vsock(void **state)
+{
+	struct world *w = *state;
+	struct error err = { 0 };
+	if (world_start(w, &err) < 0)
+		fail_msg("%s", err.text);
+	for (int i = 0; i < 3; i++)
+		if (agent_call(w->dirfd, "ping", NULL, 5000, NULL, &err) < 0)
+			fail_msg("%s", err.text);
+	/* A port that nobody listens on is closed without a word. */
+	auto_close int fd = guest_connect(w->dirfd, GUEST_EXEC, 1000, 0, &err);
+	assert_true(fd >= 0);
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	char byte;
+	assert_int_equal(poll(&wait, 1, 5000), 1);
+	assert_int_equal(read(fd, &byte, 1), 0);
+	if (agent_call(w->dirfd, "poweroff", NULL, 5000, NULL, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(proc_wait_gone(w->pidfd, 5000), 0);
+	/* The socket is still there. */
+	assert_int_equal(agent_call(w->dirfd, "ping", NULL, 100, NULL, &err), -1);
+	assert_int_equal(hv_files_remove(w->dirfd, &err), 0);
+	assert_int_equal(agent_call(w->dirfd, "ping", NULL, 100, NULL, &err), -1);
+	assert_non_null(strstr(err.text, "agent.sock"));
 }
 
 static void the_console_is_a_pipe_that_never_blocks(void **state)
@@ -232,8 +260,7 @@ static void the_console_is_a_pipe_that_never_blocks(void **state)
 	char text[256] = "";
 	if (world_start(w, &err) < 0)
 		fail_msg("%s", err.text);
-	auto_close int fd =
-		openat(w->dirfd, VM_FILE_CONSOLE_PIPE, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	auto_close int fd = hv_console_open(w->dirfd, 1000, &err);
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_true(S_ISFIFO(st.st_mode) && (st.st_mode & 07777) == 0600);
 	struct pollfd wait = { .fd = fd, .events = POLLIN };
@@ -420,6 +447,7 @@ int main(void)
 		WITH_WORLD(the_command_line_says_whose_it_is),
 		WITH_WORLD(a_started_one_is_found_and_held),
 		WITH_WORLD(memory_and_disks_grow_as_the_release_can),
+		WITH_WORLD(its_agent_is_reached_over_vsock),
 		WITH_WORLD(the_console_is_a_pipe_that_never_blocks),
 		WITH_WORLD(a_binary_of_any_name_is_probed),
 		WITH_WORLD(the_kernel_of_a_bzimage_is_unpacked),

@@ -153,12 +153,29 @@ static void the_description_is_the_contract(void **state)
 	assert_string_equal(
 		text,
 		"{\"version\":1,\"id\":\"a1b2c3d4\",\"name\":\"web\",\"hostname\":\"web\","
-		"\"root\":{\"serial\":\"root\"},\"work\":{\"serial\":\"work\",\"mount\":\"/root\"},"
+		"\"hypervisor\":\"qemu\",\"root\":{\"serial\":\"root\"},\"work\":{\"serial\":\"work\",\"mount\":\"/root\"},"
 		"\"network\":{\"mac\":\"52:54:00:a1:b2:c3\",\"address\":\"10.0.2.15/24\","
 		"\"gateway\":\"10.0.2.2\",\"dns\":[\"10.0.2.3\"]},"
 		"\"ready\":{\"kind\":\"ssh\",\"port\":22},\"init\":null,"
 		"\"authorized_keys\":[\"ssh-ed25519 AAAAclient banger\",\"ssh-rsa AAAAone a@b\","
 		"\"ssh-ed25519 AAAAtwo\"]}");
+}
+
+static void firecracker_s_disks_go_by_their_names(void **state)
+{
+	struct place *place = *state;
+	place->spec.hypervisor = HYPERVISOR_FIRECRACKER;
+	place->spec.work_disk = GIB;
+	write_initrd(place);
+	auto_json cJSON *json = description(place);
+	assert_string_equal(json_str(json, "hypervisor", ""), "firecracker");
+	assert_string_equal(json_str(json_get(json, "root"), "serial", ""), "/dev/vda");
+	assert_string_equal(json_str(json_get(json, "work"), "serial", ""), "/dev/vdb");
+	place->spec.work_disk = 0;
+	place->seed.modules_disk = true;
+	write_initrd(place);
+	auto_json cJSON *without = description(place);
+	assert_string_equal(json_str(json_get(without, "modules"), "serial", ""), "/dev/vdb");
 }
 
 static void what_a_vm_lacks_is_null(void **state)
@@ -389,6 +406,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		PLACED(the_description_is_the_contract),
+		PLACED(firecracker_s_disks_go_by_their_names),
 		PLACED(what_a_vm_lacks_is_null),
 		PLACED(the_host_key_travels),
 		PLACED(files_arrive_byte_for_byte),
