@@ -34,6 +34,13 @@ void failpoint_hit(const char *name)
 		pause();
 }
 
+void failpoint_step(const char *when, const char *step)
+{
+	char name[64];
+	snprintf(name, sizeof(name), "%s %s", when, step);
+	failpoint_hit(name);
+}
+
 bool fault_active(const char *name, int64_t *ret_number)
 {
 	const char *dir = getenv("BANGER_FAULTS");

@@ -321,6 +321,9 @@ void leases_end(struct bangerd *d, const struct conn *conn);
 void leases_resume(struct bangerd *d);
 void leases_free(struct bangerd *d);
 
+/* --- rpc_workspace.c --- */
+void workspace_steps_print(FILE *to); /* "prepare<TAB>workspace lease", … */
+
 /* --- ssh_config.c --- */
 void ssh_config_stale(struct bangerd *d);
 void ssh_config_free(struct bangerd *d);

@@ -258,6 +258,8 @@ int main(int argc, char **argv)
 			return 0;
 #ifdef BANGER_FAILPOINTS
 		} else if (!strcmp(argv[i], "--list-steps")) {
+			image_pull_steps_print(stdout);
+			workspace_steps_print(stdout);
 			steps_print(stdout); /* what BANGER_FAILPOINT="before ..." can name */
 			return 0;
 #endif

@@ -1,10 +1,20 @@
 /* Workspaces: who works on which, and what was said to be there. git and the guest are the
  * client's business; the daemon neither runs the one nor waits for the other. */
 #include "daemon/bangerd.h"
+#include "base/failpoint.h"
 
 #include <string.h>
 
 #define RECORD_MAX (64u << 10)
+
+/* What the daemon does for `workspace prepare`; all else is the client's. */
+#define STEP_LEASE  "workspace lease"
+#define STEP_RECORD "workspace record"
+
+void workspace_steps_print(FILE *to)
+{
+	fprintf(to, "prepare\t%s\nprepare\t%s\n", STEP_LEASE, STEP_RECORD);
+}
 
 HANDLER(rpc_workspace_begin)
 {
@@ -17,7 +27,9 @@ HANDLER(rpc_workspace_begin)
 		return error_set(err, ERROR_BUSY,
 				 "the workspace of vm '%s' is being worked on by process %d",
 				 vm->row.name, (int)pid);
+	FAILPOINT_STEP("before", STEP_LEASE);
 	lease_take(vm, LEASE_WORKSPACE, request->conn);
+	FAILPOINT_STEP("after", STEP_LEASE);
 	*ret = cJSON_CreateObject();
 	json_add_str(*ret, "name", vm->row.name);
 	json_add_str(*ret, "id", vm->row.id);
@@ -69,7 +81,10 @@ HANDLER(rpc_workspace_end)
 	char *text = record_of(workspace, err);
 	if (!text)
 		return -1;
+	FAILPOINT_STEP("before", STEP_RECORD);
 	free(vm->row.workspace);
 	vm->row.workspace = text;
-	return vm_save(vm, err);
+	int failed = vm_save(vm, err);
+	FAILPOINT_STEP("after", STEP_RECORD);
+	return failed;
 }

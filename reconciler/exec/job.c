@@ -67,19 +67,6 @@ void job_progress(struct job *job, char stage[32], char detail[128])
 	pthread_mutex_unlock(&job->progress_lock);
 }
 
-/* A test build dies here: BANGER_FAILPOINT="before hypervisor". */
-static void step_failpoint(const char *when, const struct step *step)
-{
-#ifdef BANGER_FAILPOINTS
-	char name[64];
-	snprintf(name, sizeof(name), "%s %s", when, step->name);
-	failpoint_hit(name);
-#else
-	(void)when;
-	(void)step;
-#endif
-}
-
 int job_open_directory(struct job *job, struct error *err)
 {
 	if (job->dirfd >= 0)
@@ -113,11 +100,11 @@ int steps_run(struct job *job, const struct step *const *steps, size_t count, st
 			failed = error_set(err, ERROR_CANCELLED, "given up: superseded");
 		} else {
 			job_stage(job, step->name, NULL);
-			step_failpoint("before", step);
+			FAILPOINT_STEP("before", step->name);
 			failed = step->run(job, err) < 0;
 		}
 		if (!failed)
-			step_failpoint("after", step);
+			FAILPOINT_STEP("after", step->name);
 		else if (err->code != ERROR_CANCELLED)
 			error_wrap(err, "%s", step->name);
 	}

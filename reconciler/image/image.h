@@ -20,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct image_store {
 	const char *state; /* paths.state */
@@ -75,6 +76,8 @@ struct pull_progress {
 	void *cookie;
 	int cancel_fd; /* readable: give up; -1 or 0: none */
 };
+/* "pull<TAB>recipe" for every step. */
+void image_pull_steps_print(FILE *to);
 /* The stages are the recipe's own words ("download", "unpack" …) and ours: "wait" while another
  * pull of the name is under way, "check" at the end. Cancelled: ERROR_CANCELLED; what was
  * downloaded stays in the cache. Makes sure the image (or kernel) is there; force: build again and

@@ -10,6 +10,7 @@
  * while a result is put in place and named. */
 #include "image/image.h"
 #include "image/shelf.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "sys/proc.h"
 
@@ -39,6 +40,7 @@ struct build {
 	char *name; /* below store_fd */
 	char *path; /* absolute, for programs */
 	int fd;	    /* of the directory; holds its lock */
+	char digest[STORE_DIGEST_LEN + 1];
 };
 
 static void tell(const struct pull *pull, uint64_t done, uint64_t total)
@@ -124,7 +126,7 @@ static int lock_name(struct pull *pull, struct error *err)
 	return take_fd(&fd);
 }
 
-static int build_begin(const struct pull *pull, struct build *build, struct error *err)
+static int build_begin(struct pull *pull, struct build *build, struct error *err)
 {
 	auto_close int lock = shelf_lock(pull->store_fd, err);
 	if (lock < 0)
@@ -154,7 +156,7 @@ static void build_end(const struct pull *pull, struct build *build)
 	free(build->path);
 }
 
-static int run_recipe(struct pull *pull, const struct build *build, struct error *err)
+static int run_recipe(struct pull *pull, struct build *build, struct error *err)
 {
 	const struct catalog_entry *entry = pull->entry;
 	auto_free char *recipe = xasprintf("%s/images/%s", pull->store->share, entry->recipe);
@@ -184,8 +186,9 @@ static int check_ext4(const struct build *build, struct error *err)
 	return 0;
 }
 
-static int check_build(const struct pull *pull, const struct build *build, struct error *err)
+static int check_build(struct pull *pull, struct build *build, struct error *err)
 {
+	set_stage(pull, "check", pull->entry->name);
 	auto_json cJSON *meta = shelf_meta(pull->store_fd, pull->kind, build->name, err);
 	if (!meta)
 		return error_wrap(err, "the recipe's result");
@@ -216,8 +219,7 @@ static int sha256(const struct pull *pull, const struct build *build, const char
 }
 
 /* An image is its root file system; a kernel is the list of its files' sums, which is kept. */
-static int digest_build(const struct pull *pull, const struct build *build,
-			char ret[STORE_DIGEST_LEN + 1], struct error *err)
+static int digest_build(struct pull *pull, struct build *build, struct error *err)
 {
 	static const char *const image[] = { "rootfs.ext4", NULL };
 	static const char *const kernel[] = { "vmlinux", "vmlinuz", "modules.cpio", "modules.ext4",
@@ -236,12 +238,12 @@ static int digest_build(const struct pull *pull, const struct build *build,
 	sums.data[STORE_DIGEST_LEN] = '\0';
 	if (!shelf_digest_valid(sums.data))
 		return error_set(err, ERROR_SYSTEM, "sha256sum says nothing of use");
-	str_copy(ret, STORE_DIGEST_LEN + 1, sums.data);
+	str_copy(build->digest, sizeof(build->digest), sums.data);
 	return 0;
 }
 
 /* Only what belongs there stays, and nobody writes to it again. */
-static int seal_build(const struct pull *pull, const struct build *build, struct error *err)
+static int seal_build(struct pull *pull, struct build *build, struct error *err)
 {
 	int fd = openat(build->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -266,9 +268,9 @@ static int seal_build(const struct pull *pull, const struct build *build, struct
 
 /* The same digest may be there already: then what was built is one too many, unless the old one
  * is damaged. */
-static int place_build(const struct pull *pull, const struct build *build, const char *digest,
-		       struct error *err)
+static int place_build(struct pull *pull, struct build *build, struct error *err)
 {
+	const char *digest = build->digest;
 	struct error damage;
 	auto_close int lock = shelf_lock(pull->store_fd, err);
 	if (lock < 0)
@@ -283,20 +285,34 @@ static int place_build(const struct pull *pull, const struct build *build, const
 	return fsync(pull->store_fd) < 0 ? error_sys(err, "cannot flush the store") : 0;
 }
 
+/* What is not in its place at the end, or when one of them fails, goes: build_end(). */
+static const struct pull_step {
+	const char *name;
+	int (*run)(struct pull *pull, struct build *build, struct error *err);
+} steps[] = {
+	{ "building directory", build_begin },
+	{ "recipe", run_recipe },
+	{ "check", check_build },
+	{ "digest", digest_build },
+	{ "seal", seal_build },
+	{ "place", place_build },
+};
+
+void image_pull_steps_print(FILE *to)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(steps); i++)
+		fprintf(to, "pull\t%s\n", steps[i].name);
+}
+
 static int build(struct pull *pull, struct error *err)
 {
 	struct build build = { .fd = -1 };
-	char digest[STORE_DIGEST_LEN + 1];
-	int failed = build_begin(pull, &build, err);
-	if (!failed)
-		failed = run_recipe(pull, &build, err);
-	if (!failed)
-		set_stage(pull, "check", pull->entry->name);
-	if (!failed)
-		failed = check_build(pull, &build, err) < 0 ||
-			 digest_build(pull, &build, digest, err) < 0 ||
-			 seal_build(pull, &build, err) < 0 ||
-			 place_build(pull, &build, digest, err) < 0;
+	int failed = 0;
+	for (size_t i = 0; i < ARRAY_COUNT(steps) && !failed; i++) {
+		FAILPOINT_STEP("before", steps[i].name);
+		failed = steps[i].run(pull, &build, err);
+		FAILPOINT_STEP("after", steps[i].name);
+	}
 	build_end(pull, &build);
 	return failed ? -1 : 0;
 }

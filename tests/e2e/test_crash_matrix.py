@@ -6,6 +6,7 @@ nothing but time. test_faults.py and test_soak.py have a sample of it on real VM
 
 import collections
 import os
+import shutil
 import signal
 import subprocess
 
@@ -227,6 +228,71 @@ def scenario_crash_matrix_live(home):
             matrix.fault("double starts", f"a live change started it anew: {pids}")
     applied(home, "live", lambda text, number: text.replace("image: tiny", f"image: tiny, labels: {{a: n{number}}}"),
             one_life)
+
+
+# A recipe that makes the image the tests have already: what is looked at is the pull, not its making.
+RECIPE = """#!/bin/sh
+set -e
+cp {source}/* "$1"/
+chmod u+w "$1"/*
+"""
+
+
+def scenario_crash_matrix_pull(home):
+    home.fake_qemu()
+    matrix = Matrix(home)
+    images = os.path.join(home.state, "images")
+    source = os.path.realpath(os.path.join(harness.IMAGES, "state", "banger", "images", "names", "tiny"))
+    share = os.path.join(home.dir, "share")
+    shutil.copytree(os.path.join(harness.BUILD, "share"), share)
+    with open(os.path.join(share, "images", "tiny.sh"), "w") as f:
+        f.write(RECIPE.format(source=source))
+    home.env["BANGER_SHARE"] = share
+    home.env["XDG_CACHE_HOME"] = os.path.join(home.dir, "cache")
+    usual = set(os.listdir(images))  # the one image under its digest, names, locks
+    wanted = points("pull")
+    for point in wanted:
+        if "tiny" in home.banger("image", "list", "-q").out.split():
+            home.banger("image", "delete", "tiny", code=None)
+        matrix.die(point, "image", "pull", "tiny")
+        home.banger("image", "pull", "tiny", timeout=harness.PATIENCE * 2)
+        digest = home.banger("image", "show", "tiny", "-o", "json").json()["digest"]
+        if digest != os.path.basename(source):
+            matrix.fault("lost", f"the image is {digest}")
+        names = set(os.listdir(images))
+        if names != usual:
+            matrix.fault("leaked", f"{sorted(names - usual)}")
+    matrix.end(wanted)
+
+
+def scenario_crash_matrix_prepare(home):
+    """On a real VM: what is killed is a daemon that a client and a guest are at work around."""
+    repo = os.path.join(home.work, "repo")
+    os.makedirs(repo)
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *command], cwd=repo, check=True,
+                       env=home.env)
+    matrix = Matrix(home)
+    home.banger("create", "box", *FLAGS[:-4], "--work-disk", "64Mi", "--system-disk", "512Mi")
+    pid = home.vm("box")["pid"]
+    wanted = points("prepare")
+    for number, point in enumerate(wanted):
+        with open(os.path.join(repo, "file"), "w") as f:
+            f.write(f"{number}\n")
+        subprocess.run(["git", "add", "file"], cwd=repo, check=True, env=home.env)
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", point], cwd=repo,
+                       check=True, env=home.env)
+        matrix.die(point, "workspace", "prepare", "box", repo)
+        vm = matrix.settle("ready")
+        if vm and vm["pid"] != pid:
+            matrix.fault("double starts", f"it ran as {pid}, now as {vm['pid']}")
+        home.banger("workspace", "prepare", "box", repo)
+        said = home.ssh("box", "sh", "-c", "cat /root/repo/file; ls -d /root/.banger-workspace.* 2> /dev/null || :")
+        if said != str(number):
+            matrix.fault("leaked" if said.startswith(str(number)) else "lost", f"in the guest: {said}")
+        if matrix.runs() != [pid]:
+            matrix.fault("leaked", f"hypervisors {matrix.runs()}")
+    matrix.end(wanted)
 
 
 def scenario_crash_matrix_has_every_action(home):
