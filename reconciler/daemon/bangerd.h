@@ -123,7 +123,7 @@ struct vm {
 	unsigned restarts;
 	unsigned resets;     /* the guest's own reboots since it was ready */
 	bool paused;	     /* it stands still: the host's disk is full */
-	bool reserve_failed; /* said already, in this run */
+	bool reserve_failed; /* said already */
 	struct loop_timer *resume;
 	struct op *op;
 	char waiting[280]; /* why nothing happens, from the plan */

@@ -43,10 +43,13 @@ static void stand_still(struct vm *vm)
 	const struct hv_driver *hv = vm->hv;
 	if (vm->paused)
 		return;
-	log_warn(vm->row.name, "no space is left for its system disk, stopping the guest in time");
-	if (!hv->monitor_stop || vm->monitor.fd < 0 ||
-	    !hv->monitor_stop(vm->monitor_parser, vm->monitor.fd))
-		log_error(vm->row.name, "cannot stop the guest now, its system disk may be lost");
+	if (hv->monitor_stop && vm->monitor.fd >= 0 &&
+	    hv->monitor_stop(vm->monitor_parser, vm->monitor.fd))
+		log_warn(vm->row.name, "no space is left for its system disk, stopped in time");
+	else if (!vm->reserve_failed)
+		log_error(vm->row.name, "no space is left for its system disk and the guest cannot "
+					"be stopped now: free some, or its disk is lost");
+	vm->reserve_failed = true;
 }
 
 static void judge(struct bangerd *d, const struct item *item)
@@ -56,7 +59,10 @@ static void judge(struct bangerd *d, const struct item *item)
 		return;
 	if (item->result > 0)
 		stand_still(vm);
-	/* Said once a run; a device that is gone belongs to a hypervisor that is going. */
+	/* Said once, until it is well again; a device that is gone belongs to a hypervisor that is
+	 * going. */
+	if (item->result == 0)
+		vm->reserve_failed = false;
 	if (item->result < 0 && item->err.code != ERROR_NOT_FOUND && !vm->reserve_failed) {
 		vm->reserve_failed = true;
 		log_error(vm->row.name, "%s", item->err.text);
