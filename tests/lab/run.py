@@ -160,7 +160,8 @@ def main():
     os.makedirs(LAB, exist_ok=True)
     os.environ["BANGER_LAB"] = "1"
     machine = image()
-    e2e.prepare_images(e2e.wanted_images(e2e.scenarios(options.parts)))
+    todo = e2e.scenarios(options.parts) if options.parts or not options.shell else []
+    e2e.prepare_images(e2e.wanted_images(todo))
     shutil.rmtree(RESULTS, ignore_errors=True)
     os.makedirs(RESULTS)
     disk, console = os.path.join(LAB, "disk.ext4"), os.path.join(RESULTS, "console.txt")
