@@ -9,7 +9,7 @@ _banger() {
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
-	words='validate diff apply watch unwatch history rollback events ps show create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor version help vm '
+	words='validate diff apply watch unwatch history rollback events ps show why create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor version help vm '
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		[[ $word == -* ]] && continue
@@ -55,7 +55,7 @@ _banger() {
 	esac
 	case $first in
 	'') names=$words ;;
-	vm) [[ -z $second ]] && names='ps show create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace ping ' ;;
+	vm) [[ -z $second ]] && names='ps show why create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace ping ' ;;
 	image) [[ -z $second ]] && names='pull list show delete ' ;;
 	op) [[ -z $second ]] && names='list show wait ' ;;
 	daemon) [[ -z $second ]] && names='start stop status ' ;;
@@ -77,6 +77,7 @@ _banger() {
 	'events') flags='--follow -f --since --tail ' names="$(_banger_names vm)" ;;
 	'list' | 'vm ps' | 'ps') flags='' names="$(_banger_names vm)" ;;
 	'vm show' | 'show') flags='' names="$(_banger_names vm)" ;;
+	'vm why' | 'why') flags='' names="$(_banger_names vm)" ;;
 	'vm create' | 'create') flags='--image --kernel --kernel-args --vcpus --memory --memory-max --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set --no-start --no-wait --timeout ' names="" ;;
 	'vm set' | 'set') flags='--image --kernel --kernel-args --vcpus --memory --memory-max --system-disk --work-disk --nat --restart --ready --hypervisor --network --ttl --protect --port -p --set --yes -y --allow-data-loss --no-wait --timeout ' names="$(_banger_names vm)" ;;
 	'vm start' | 'start') flags='--no-wait --timeout ' names="$(_banger_names vm)" ;;

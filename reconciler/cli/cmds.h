@@ -40,6 +40,8 @@ int cmd_ssh_config(struct cli *cli);
 int cmd_workspace_prepare(struct cli *cli);
 int cmd_workspace_export(struct cli *cli);
 int cmd_workspace_diff(struct cli *cli);
+/* cmd_why.c */
+int cmd_why(struct cli *cli);
 /* cmd_events.c, cmd_history.c */
 int cmd_history(struct cli *cli);
 int cmd_history_show(struct cli *cli);

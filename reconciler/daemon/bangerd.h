@@ -126,6 +126,9 @@ struct vm {
 	bool reserve_failed; /* said already */
 	struct loop_timer *resume;
 	struct op *op;
+	enum action_kind tried; /* last, and when; 0: nothing yet */
+	int64_t tried_ms;
+	char note[480];	   /* what a plan of its stack, or of another, leaves undone */
 	char waiting[280]; /* why nothing happens, from the plan */
 	/* What shall be done to it is put off: looked at again whenever another VM changed. */
 	enum gate { GATE_OPEN, GATE_WAIT, GATE_BLOCKED } gate;
@@ -257,6 +260,10 @@ int stack_put(struct bangerd *d, const char *name, const char *source, bool watc
 int stack_remove(struct bangerd *d, const char *name, struct error *err);
 size_t stack_size(const struct bangerd *d, const char *name);
 
+/* --- why.c --- */
+/* Remembers with each VM what this plan leaves undone of it. */
+void vm_note_plan(struct bangerd *d, const struct plan *plan, const char *stack);
+
 /* --- watch.c --- */
 struct watch;
 int watch_add(struct bangerd *d, const char *path, bool take_over, char **ret_stack,
@@ -362,6 +369,7 @@ HANDLER(rpc_vm_restart);
 HANDLER(rpc_vm_kill);
 HANDLER(rpc_vm_delete);
 HANDLER(rpc_vm_prune);
+HANDLER(rpc_vm_why);
 HANDLER(rpc_vm_logs);
 HANDLER(rpc_vm_ssh);
 HANDLER(rpc_vm_exec);

@@ -136,6 +136,8 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	job->ran_by = vm->hv;
 	links_lend(vm);
 	vm->job = job;
+	vm->tried = kind;
+	vm->tried_ms = clock_wall_ms();
 	vm->restart_asked = vm->touched = false;
 	if (kind == ACTION_REIMAGE || kind == ACTION_CREATE)
 		vm->reimage_asked = false;

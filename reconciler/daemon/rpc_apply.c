@@ -162,6 +162,7 @@ static int wanted_read(struct request *request, bool delete_named, struct wanted
 static void say_refused(struct bangerd *d, const struct wanted *wanted)
 {
 	const struct plan *plan = &wanted->plan.plan;
+	vm_note_plan(d, plan, wanted->stack);
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct vm_plan *vm = &plan->vms[i];
 		if (vm->kind == ACTION_REFUSE || (vm->kind == ACTION_ADOPT && plan->needs_adopt))

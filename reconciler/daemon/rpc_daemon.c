@@ -91,6 +91,7 @@ static const struct {
 	{ "vm.kill", rpc_vm_kill },
 	{ "vm.delete", rpc_vm_delete },
 	{ "vm.prune", rpc_vm_prune },
+	{ "vm.why", rpc_vm_why },
 	{ "vm.logs", rpc_vm_logs },
 	{ "vm.ssh", rpc_vm_ssh },
 	{ "vm.exec", rpc_vm_exec },

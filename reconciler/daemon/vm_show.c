@@ -56,10 +56,12 @@ void vm_fill_reason(const struct vm *vm, char *reason, size_t size)
 			 vm->retry && loop_timer_is_set(vm->retry) ? " (will be tried again)" : "");
 	} else if (vm->waiting[0]) {
 		snprintf(reason, size, "%s", vm->waiting);
-	} else if (vm->pid && !vm->ready) {
+	} else if (vm->pid && !vm->ready && !vm->note[0]) {
 		const struct agent_state *state = vm->feed ? agent_feed_state(vm->feed) : NULL;
 		snprintf(reason, size, "booting%s%s", state && state->phase[0] ? ": " : "",
 			 state ? state->phase : "");
+	} else {
+		snprintf(reason, size, "%s", vm->note);
 	}
 }
 

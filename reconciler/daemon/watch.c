@@ -178,6 +178,7 @@ static void act(struct watch *watch, const struct source_result *result, bool de
 	}
 	log_refusals(watch, &plan.plan);
 	drop_adoptions(&plan.plan);
+	vm_note_plan(watch->d, &plan.plan, watch->stack);
 	if (deleting)
 		say(watch, plan.plan.guard[0] ? plan.plan.guard : NULL);
 	if (stack_plan_commit(watch->d, watch->stack, watch->path, &plan, &options, NULL, &err) < 0)

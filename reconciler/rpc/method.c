@@ -23,6 +23,7 @@ const struct rpc_method rpc_methods[] = {
 	{ "vm.kill", "names, [signal]", "signal the hypervisor" },
 	{ "vm.delete", "names", "delete with disks" },
 	{ "vm.prune", "", "delete every unowned VM that is not running" },
+	{ "vm.why", "name, [all]", "what keeps it from being as it is wanted" },
 	{ "vm.logs", "name, [tail], [offset]", "console text" },
 	{ "vm.ssh", "name", "what ssh needs to get in" },
 	{ "vm.exec", "name", "a connection to the channel for commands without ssh" },
