@@ -260,6 +260,10 @@ int stack_put(struct bangerd *d, const char *name, const char *source, bool watc
 int stack_remove(struct bangerd *d, const char *name, struct error *err);
 size_t stack_size(const struct bangerd *d, const char *name);
 
+/* --- boots.c --- */
+void vm_note_boot(struct vm *vm, uint64_t ms);
+uint64_t vm_expected_boot(const struct vm *vm); /* ms; 0: it was never ready yet */
+
 /* --- why.c --- */
 /* Remembers with each VM what this plan leaves undone of it. */
 void vm_note_plan(struct bangerd *d, const struct plan *plan, const char *stack);

@@ -73,6 +73,7 @@ void vm_ready_changed(struct vm *vm)
 	vm->booting = false;
 	vm->boot_ms = (uint64_t)(clock_wall_ms() - vm->started_ms);
 	log_info(vm->row.name, "ready after %" PRIu64 " ms", vm->boot_ms);
+	vm_note_boot(vm, vm->boot_ms);
 	vm_event(vm, EVENT_READY, "ready after %.1f s", (double)vm->boot_ms / 1000);
 }
 

@@ -299,6 +299,7 @@ void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **r
 		.expired = vm->row.expired_revision != 0,
 		.expired_current = vm->row.expired_revision == vm->row.revision,
 		.image_outdated = vm->reimage_asked,
+		.boot_ms = vm_expected_boot(vm),
 	};
 }
 

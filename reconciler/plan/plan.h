@@ -87,6 +87,7 @@ struct plan_vm_state {
 	uint64_t memory_floor, memory_ceiling;
 	struct plan_workspace workspace;
 	bool image_outdated; /* --update-images was asked and the name points elsewhere now */
+	uint64_t boot_ms;    /* how long it takes to be ready, as last measured; 0: unknown */
 };
 
 struct plan_policy {
@@ -107,7 +108,8 @@ struct vm_plan {
 	char summary[128];	 /* of a creation: "tiny, 2 vcpus, 256Mi" */
 	bool pending;		 /* some changes are left for later: the marked ones */
 	struct vm_spec *instead; /* owned; what to want till then. NULL: as the source says */
-	bool disruptive;	 /* interrupts a running guest or destroys data: apply asks first */
+	uint64_t downtime_ms; /* of an interruption, as its last boots were; 0: none, or unknown */
+	bool disruptive;      /* interrupts a running guest or destroys data: apply asks first */
 	/* One of the replicas of this set, which are interrupted so many at a time; "", 0: not so.
 	 */
 	char set[VM_NAME_MAX + 1];

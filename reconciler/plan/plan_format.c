@@ -1,6 +1,7 @@
 #include "plan/plan.h"
 #include "base/buf.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,6 +66,9 @@ static void add_details(struct buf *out, const struct vm_plan *vm)
 			 change->pending ? ", pending" : "");
 		gap = "  ";
 	}
+	/* A promise in tenths of a second would not be kept. */
+	if (vm->downtime_ms)
+		buf_addf(out, "%sabout %" PRIu64 " s down", gap, (vm->downtime_ms + 999) / 1000);
 	if (*vm->after) {
 		buf_addf(out, "%s(after ", gap);
 		add_clean(out, vm->after);
@@ -104,7 +108,7 @@ static void add_vm(struct buf *out, const struct vm_plan *vm, size_t width, bool
 {
 	char sign = action_kind_sign(vm->kind);
 	const char *action = action_kind_name(vm->kind);
-	bool details = *vm->summary || *vm->reason || vm->changes.count;
+	bool details = *vm->summary || *vm->reason || vm->changes.count || vm->downtime_ms;
 	if (colour)
 		buf_add(out, colour_of(sign));
 	buf_addf(out, "  %c ", sign);

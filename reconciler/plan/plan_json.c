@@ -39,6 +39,8 @@ struct cJSON *vm_plan_to_json(const struct vm_plan *plan)
 	json_add_bool(json, "disruptive", plan->disruptive);
 	if (plan->pending)
 		json_add_bool(json, "pending", true);
+	if (plan->downtime_ms)
+		json_add_int(json, "downtime_ms", (int64_t)plan->downtime_ms);
 	add_text(json, "reason", plan->reason);
 	add_text(json, "summary", plan->summary);
 	add_text(json, "after", plan->after);
@@ -151,6 +153,8 @@ static int vm_from_json(const cJSON *json, struct plan_text **texts, struct vm_p
 	int64_t at_a_time = json_int(json, "at_a_time", 0);
 	ret->at_a_time = at_a_time > 0 && at_a_time <= UINT32_MAX ? (uint32_t)at_a_time : 0;
 	ret->pending = json_bool(json, "pending", false);
+	int64_t downtime = json_int(json, "downtime_ms", 0);
+	ret->downtime_ms = downtime > 0 ? (uint64_t)downtime : 0;
 	return changes_from_json(json_get(json, "changes"), texts, &ret->changes, err);
 }
 

@@ -188,6 +188,19 @@ static void plan_running(struct judgement *j)
 		settle(plan, ACTION_LIVE, "restarted if the guest does not go along");
 }
 
+/* Names what would go: the fields of that class are disks. */
+static void refuse_loss(struct vm_plan *plan)
+{
+	const struct field_change *lost = NULL;
+	for (size_t i = 0; i < plan->changes.count; i++)
+		if (plan->changes.at[i].class == CLASS_DATA_LOSS)
+			lost = &plan->changes.at[i];
+	plan->kind = ACTION_REFUSE;
+	snprintf(plan->reason, sizeof(plan->reason),
+		 "would lose the data of its %s (%.40s), --allow-data-loss allows it",
+		 lost ? lost->key : "disks", lost ? lost->from : "all of it");
+}
+
 static void plan_existing(struct judgement *j)
 {
 	struct vm_plan *plan = j->plan;
@@ -195,7 +208,7 @@ static void plan_existing(struct judgement *j)
 	bool held = have->hold != HOLD_NONE && !j->policy->lift_hold;
 
 	if (plan->worst == CLASS_DATA_LOSS && !j->policy->allow_data_loss) {
-		settle(plan, ACTION_REFUSE, "would lose data, --allow-data-loss allows it");
+		refuse_loss(plan);
 		return;
 	}
 	if (j->want->state == STATE_STOPPED) {
@@ -215,6 +228,9 @@ static void plan_existing(struct judgement *j)
 	bool interrupts = plan->kind == ACTION_RESTART || plan->kind == ACTION_STOP;
 	plan->disruptive = (interrupts && have->running) || plan->kind == ACTION_REIMAGE ||
 			   plan->worst == CLASS_DATA_LOSS;
+	bool comes_back = plan->kind == ACTION_RESTART || plan->kind == ACTION_REIMAGE;
+	if (comes_back && have->running && j->want->state == STATE_RUNNING)
+		plan->downtime_ms = have->boot_ms;
 }
 
 void plan_vm(const char *name, const struct vm_spec *want, const struct plan_vm_state *have,

@@ -64,5 +64,6 @@ const struct migration store_migrations[] = {
 	     "CREATE INDEX revision_vms_by_name ON revision_vms (name, rev);" },
 	{ 4, "ALTER TABLE vms ADD COLUMN good TEXT;"
 	     "ALTER TABLE vms ADD COLUMN rollback TEXT;" },
+	{ 5, "ALTER TABLE vms ADD COLUMN boots TEXT NOT NULL DEFAULT '';" },
 };
 const size_t store_migration_count = ARRAY_COUNT(store_migrations);

@@ -6,7 +6,7 @@
 	"id, name, stack, spec, revision, applied, image_digest, kernel_digest, address, "         \
 	"deleting,"                                                                                \
 	" allow_data_loss, hold, exit_reason, exit_revision, expired_revision, created_ms,"        \
-	" ephemeral, workspace, good, rollback"
+	" ephemeral, workspace, good, rollback, boots"
 
 #define EVENT_COLUMNS "id, at_ms, vm, stack, kind, text"
 #define EVENT_FILTER  "id > ?1 AND at_ms >= ?2 AND (?3 IS NULL OR vm = ?3 OR stack = ?3)"
@@ -18,12 +18,12 @@ static const char *const statements[STATEMENT_COUNT_] = {
 	[VM_LIST] = "SELECT " VM_COLUMNS " FROM vms ORDER BY name, id",
 	[VM_PUT] =
 		"INSERT INTO vms (" VM_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-		" ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+		" ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)"
 		" ON CONFLICT (id) DO UPDATE SET name = ?2, stack = ?3, spec = ?4, revision = ?5,"
 		" applied = ?6, image_digest = ?7, kernel_digest = ?8, address = ?9,"
 		" deleting = ?10, allow_data_loss = ?11, hold = ?12, exit_reason = ?13,"
 		" exit_revision = ?14, expired_revision = ?15, created_ms = ?16,"
-		" ephemeral = ?17, workspace = ?18, good = ?19, rollback = ?20",
+		" ephemeral = ?17, workspace = ?18, good = ?19, rollback = ?20, boots = ?21",
 	[VM_REMOVE] = "DELETE FROM vms WHERE id = ?1",
 	[STACK_LIST] = "SELECT name, source, watched FROM stacks ORDER BY name",
 	[STACK_PUT] = "INSERT OR REPLACE INTO stacks (name, source, watched) VALUES (?1, ?2, ?3)",

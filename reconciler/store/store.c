@@ -154,6 +154,7 @@ void store_vm_clear(struct store_vm *vm)
 	free(vm->workspace);
 	free(vm->good);
 	free(vm->rollback);
+	free(vm->boots);
 	*vm = (struct store_vm){ 0 };
 }
 
@@ -186,6 +187,7 @@ static struct store_vm read_vm(sqlite3_stmt *row)
 		.workspace = store_column(row, 17),
 		.good = store_column(row, 18),
 		.rollback = store_column(row, 19),
+		.boots = store_column(row, 20),
 	};
 	/* The schema holds it to ten characters; a name in the file that is none is harmless. */
 	str_copy(vm.id, sizeof(vm.id), (const char *)sqlite3_column_text(row, 0));
@@ -235,6 +237,7 @@ int store_vm_put(struct store *store, const struct store_vm *vm, struct error *e
 	store_bind_text(put, 18, vm->workspace);
 	store_bind_text(put, 19, vm->good);
 	store_bind_text(put, 20, vm->rollback);
+	store_bind_text(put, 21, vm->boots ? vm->boots : "");
 	if (store_finish(store, put, "write to", err) < 0)
 		return error_wrap(err, "VM '%s'", vm->name ? vm->name : "");
 	return 0;

@@ -50,6 +50,7 @@ struct store_vm {
 	/* JSON: what it was last ready with; NULL: with `applied`, or never */
 	char *good;
 	char *rollback; /* JSON: what is wanted again if this revision fails; NULL: no */
+	char *boots;	/* ms from start to ready of the last few, newest first; NULL: none */
 };
 DEFINE_VEC(store_vm_vec, struct store_vm)
 void store_vm_clear(struct store_vm *vm);
