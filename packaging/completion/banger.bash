@@ -21,6 +21,8 @@ _banger() {
 	done
 	case $prev in
 	--file) COMPREPLY=($(compgen -f -- "$cur")) ;;
+	--out) COMPREPLY=($(compgen -f -- "$cur")) ;;
+	--plan) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	--timeout) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--limit) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
 	--since) COMPREPLY=($(compgen -W "" -- "$cur")) ;;
@@ -67,8 +69,8 @@ _banger() {
 	esac
 	case $word in
 	'validate') flags='--file -f ' names="" ;;
-	'diff') flags='--file -f --prune --prune-all --adopt --take-over --allow-data-loss --restart --no-restart --update-images ' names="" ;;
-	'apply') flags='--file -f --yes -y --prune --prune-all --adopt --take-over --allow-data-loss --restart --no-restart --update-images --rollback --no-wait --timeout ' names="" ;;
+	'diff') flags='--file -f --prune --prune-all --adopt --take-over --allow-data-loss --restart --no-restart --update-images --out ' names="" ;;
+	'apply') flags='--file -f --yes -y --prune --prune-all --adopt --take-over --allow-data-loss --restart --no-restart --update-images --rollback --plan --no-wait --timeout ' names="" ;;
 	'watch') flags='--list -l --take-over ' names="" dirs=1 ;;
 	'unwatch') flags='' names="" dirs=1 ;;
 	'history show') flags='' names="" ;;

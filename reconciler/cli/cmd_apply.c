@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/conn.h"
+#include "cli/plan_file.h"
 #include "cli/planned.h"
 #include "cli/prepare.h"
 #include "cli/sources.h"
@@ -145,15 +146,27 @@ int cmd_validate(struct cli *cli)
 
 /* --- diff --- */
 
+/* A plan that is kept says what it was made from. */
+static int fetch_for_file(struct cli *cli, const char *out, struct request *request,
+			  struct planned *ret, struct error *err)
+{
+	if (out)
+		json_add_bool(request->params, "state", true);
+	return fetch(cli, request, ret, err);
+}
+
 int cmd_diff(struct cli *cli)
 {
 	struct error err = { 0 };
+	const char *out = cli_value(cli, "out", NULL);
 	auto_request struct request request = { .fd = -1 };
 	auto_planned struct planned planned = { 0 };
 	if (request_read(cli, false, &request, &err) < 0 ||
-	    fetch(cli, &request, &planned, &err) < 0)
+	    fetch_for_file(cli, out, &request, &planned, &err) < 0)
 		return fail(cli, &err);
 	planned_print(cli, &planned);
+	if (out && plan_file_write(out, &request.sources, request.params, planned.json, &err) < 0)
+		return cli_fail(cli, &err);
 	const struct plan *plan = &planned.plan;
 	if (plan->to_create || plan->to_change || plan->to_delete ||
 	    (plan->to_adopt && !plan->needs_adopt))
@@ -310,37 +323,44 @@ static void say_refusals(struct cli *cli, const struct plan *plan)
 				  "--adopt takes them");
 }
 
+/* Shows a plan, asks, does it. */
+static int do_planned(struct cli *cli, const char *method, const char *question,
+		      struct request *request, const struct planned *planned)
+{
+	int status;
+	bool text = cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE;
+	if (text && !cli->quiet)
+		planned_print(cli, planned);
+	if (planned->note)
+		cli_note(cli, "%s", planned->note);
+	/* All or nothing, but for the deletions that the guard holds back. */
+	if (planned->plan.refused || planned->plan.needs_adopt) {
+		say_refusals(cli, &planned->plan);
+		return STATUS_REFUSED;
+	}
+	int refused = plan_is_refused(&planned->plan) ? STATUS_REFUSED : STATUS_DONE;
+	/* An empty plan is applied as well: it lifts holds and records where the stack lives. */
+	if (!may_begin(cli, planned, question, &status))
+		return status;
+	status = carry_out(cli, method, request, planned);
+	if (refused)
+		say_refusals(cli, &planned->plan);
+	return worse(refused, status);
+}
+
 /* Plans, shows, asks, does. */
 static int do_request(struct cli *cli, const char *method, const char *question,
 		      struct request *request)
 {
 	struct error err = { 0 };
 	auto_planned struct planned planned = { 0 };
-	int status;
 	if (json_bool(request->params, "may_restart", false) &&
 	    json_bool(request->params, "no_restart", false))
 		return cli_misused(cli, "either --restart or --no-restart, not both");
 	json_add_bool(request->params, "meant", true);
 	if (fetch(cli, request, &planned, &err) < 0)
 		return fail(cli, &err);
-	bool text = cli->output == OUTPUT_TABLE || cli->output == OUTPUT_WIDE;
-	if (text && !cli->quiet)
-		planned_print(cli, &planned);
-	if (planned.note)
-		cli_note(cli, "%s", planned.note);
-	/* All or nothing, but for the deletions that the guard holds back. */
-	if (planned.plan.refused || planned.plan.needs_adopt) {
-		say_refusals(cli, &planned.plan);
-		return STATUS_REFUSED;
-	}
-	int refused = plan_is_refused(&planned.plan) ? STATUS_REFUSED : STATUS_DONE;
-	/* An empty plan is applied as well: it lifts holds and records where the stack lives. */
-	if (!may_begin(cli, &planned, question, &status))
-		return status;
-	status = carry_out(cli, method, request, &planned);
-	if (refused)
-		say_refusals(cli, &planned.plan);
-	return worse(refused, status);
+	return do_planned(cli, method, question, request, &planned);
 }
 
 static int plan_and_do(struct cli *cli, const char *method, const char *question)
@@ -369,8 +389,35 @@ int cmd_rollback(struct cli *cli)
 	return do_request(cli, "apply", "Do you want to go back to this?", &request);
 }
 
+/* What was looked at, and nothing else: the specs are those of the file. */
+static int apply_plan_file(struct cli *cli, const char *path)
+{
+	struct error err = { 0 };
+	auto_request struct request request = { .fd = -1 };
+	auto_planned struct planned planned = { 0 };
+	auto_json cJSON *reply = NULL;
+	if (plan_file_read(path, &request.sources, &request.params, &reply, &err) < 0 ||
+	    planned_take(reply, &planned, &err) < 0 || plan_file_check(&request.sources, &err) < 0)
+		return cli_fail(cli, &err);
+	request.fd = sources_to_wire(&request.sources, request.params, &err);
+	if (request.fd < 0)
+		return cli_fail(cli, &err);
+	add_policies(cli, request.params); /* only --rollback is left to say here */
+	json_add_str(request.params, "host", json_str(planned.json, "host", ""));
+	json_add_str(request.params, "specs", json_str(planned.json, "specs", ""));
+	return do_planned(cli, "apply", "Do you want to apply this?", &request, &planned);
+}
+
 int cmd_apply(struct cli *cli)
 {
+	const char *plan = cli_value(cli, "plan", NULL);
+	bool more = cli_value(cli, "file", NULL) != NULL;
+	for (size_t i = 0; i < ARRAY_COUNT(policies); i++)
+		more |= strcmp(policies[i].flag, "rollback") && cli_flag(cli, policies[i].flag);
+	if (plan && more)
+		return cli_misused(cli, "--plan has its files and options from the plan");
+	if (plan)
+		return apply_plan_file(cli, plan);
 	return plan_and_do(cli, "apply", "Do you want to apply this?");
 }
 

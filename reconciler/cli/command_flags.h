@@ -95,13 +95,25 @@ const struct flag global_flags[] = {
 };
 
 static const struct flag file_flags[] = { FLAG_FILE, { 0 } };
-static const struct flag diff_flags[] = { FLAG_FILE, FLAGS_POLICY, { 0 } };
+static const struct flag diff_flags[] = {
+	FLAG_FILE,
+	FLAGS_POLICY,
+	{ .name = "out",
+	  .value = "FILE",
+	  .complete = COMPLETE_FILE,
+	  .doc = "write the plan there, for apply --plan" },
+	{ 0 },
+};
 static const struct flag apply_flags[] = {
 	FLAG_FILE,
 	FLAG_YES,
 	FLAGS_POLICY,
 	{ .name = "rollback",
 	  .doc = "when a change fails, return all that were changed to what was good" },
+	{ .name = "plan",
+	  .value = "FILE",
+	  .complete = COMPLETE_FILE,
+	  .doc = "carry out what diff --out wrote, if nothing has moved since" },
 	FLAG_NO_WAIT,
 	FLAG_TIMEOUT,
 	{ 0 },

@@ -260,6 +260,15 @@ int stack_put(struct bangerd *d, const char *name, const char *source, bool watc
 int stack_remove(struct bangerd *d, const char *name, struct error *err);
 size_t stack_size(const struct bangerd *d, const char *name);
 
+/* --- plan_state.c --- */
+struct plan_state { /* of what a plan was made; 16 hex digits each */
+	char host[17], specs[17];
+};
+void plan_state(struct bangerd *d, const struct stack_plan *plan, const char *source,
+		struct plan_state *ret);
+/* CONFLICT when params has "host" or "specs" and they are others now. */
+int plan_state_check(const struct plan_state *now, const cJSON *params, struct error *err);
+
 /* --- boots.c --- */
 void vm_note_boot(struct vm *vm, uint64_t ms);
 uint64_t vm_expected_boot(const struct vm *vm); /* ms; 0: it was never ready yet */

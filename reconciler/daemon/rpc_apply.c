@@ -175,6 +175,24 @@ static void say_refused(struct bangerd *d, const struct wanted *wanted)
 		event_add(d, EVENT_REFUSED, wanted->stack, "nothing is deleted: %s", plan->guard);
 }
 
+static void add_state(struct bangerd *d, const struct wanted *wanted, cJSON *reply)
+{
+	cJSON *plan = cJSON_GetObjectItemCaseSensitive(reply, "plan");
+	struct plan_state state;
+	plan_state(d, &wanted->plan, wanted->source, &state);
+	json_add_str(plan, "host", state.host);
+	json_add_str(plan, "specs", state.specs);
+}
+
+static int check_state(struct request *request, const struct wanted *wanted, struct error *err)
+{
+	struct plan_state now;
+	if (!json_get(request->params, "host"))
+		return 0;
+	plan_state(request->d, &wanted->plan, wanted->source, &now);
+	return plan_state_check(&now, request->params, err);
+}
+
 HANDLER(rpc_plan)
 {
 	struct wanted wanted;
@@ -191,6 +209,8 @@ HANDLER(rpc_plan)
 			cJSON_AddItemToObject(*ret, "plan",
 					      plan_page_to_json(&wanted.plan.plan,
 								offset > 0 ? (size_t)offset : 0));
+		if (json_get(*ret, "plan") && json_bool(request->params, "state", false))
+			add_state(request->d, &wanted, *ret);
 		auto_free char *note = wanted.past.rev && !offset ? past_note(&wanted.past) : NULL;
 		if (note && !plan_is_empty(&wanted.plan.plan))
 			json_add_str(*ret, "note", note);
@@ -241,7 +261,7 @@ static int apply_wanted(struct request *request, struct wanted *wanted, cJSON **
 {
 	if (wanted->faults)
 		return first_fault(wanted, err);
-	if (check_digest(request, wanted, err) < 0)
+	if (check_state(request, wanted, err) < 0 || check_digest(request, wanted, err) < 0)
 		return -1;
 	if (check_refusals(wanted, err) < 0)
 		return -1;

@@ -38,13 +38,13 @@ void vm_note_plan(struct bangerd *d, const struct plan *plan, const char *stack)
 /* --- fields --- */
 
 static void add_field(cJSON *list, const char *key, const char *want, const char *have,
-		      const char *class)
+		      bool differs, const char *class)
 {
 	cJSON *row = cJSON_CreateObject();
 	json_add_str(row, "key", key);
 	json_add_str(row, "want", want);
 	json_add_str(row, "have", have);
-	json_add_bool(row, "differs", !have || strcmp(want, have) != 0 || class);
+	json_add_bool(row, "differs", differs);
 	json_add_str(row, "class", class);
 	cJSON_AddItemToArray(list, row);
 }
@@ -70,7 +70,7 @@ static void add_process(cJSON *list, const struct vm *vm, bool all)
 			  want		     ? "running"
 			  : vm->row.deleting ? "gone"
 					     : "stopped",
-			  have, differs ? "-" : NULL);
+			  have, differs, NULL);
 	const struct agent_state *state = vm->feed ? agent_feed_state(vm->feed) : NULL;
 	if (!vm->pid || (vm->ready && !all))
 		return;
@@ -78,7 +78,7 @@ static void add_process(cJSON *list, const struct vm *vm, bool all)
 		vm->ready ? xstrdup("ready")
 			  : xasprintf("not yet, it reached '%s'",
 				      state && state->phase[0] ? state->phase : "nothing");
-	add_field(list, "ready", "ready", reached, vm->ready ? NULL : "-");
+	add_field(list, "ready", "ready", reached, !vm->ready, NULL);
 }
 
 static cJSON *fields_of(const struct vm *vm, bool all)
@@ -100,7 +100,7 @@ static cJSON *fields_of(const struct vm *vm, bool all)
 		if (state.have && !equal)
 			class = field->decide ? field->decide(state.have, vm->want, &can)
 					      : field->change;
-		add_field(list, field->key, want, have,
+		add_field(list, field->key, want, have, !equal,
 			  class == CLASS_NONE ? NULL : change_class_name(class));
 	}
 	return list;

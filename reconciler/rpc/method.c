@@ -9,7 +9,7 @@
 const struct rpc_method rpc_methods[] = {
 	{ "ping", "", "who answers, and how many VMs it has" },
 	{ "shutdown", "", "end the daemon; VMs go on" },
-	{ "plan", "source or rollback, " OPTIONS ", [delete], [offset], [meant]",
+	{ "plan", "source or rollback, " OPTIONS ", [delete], [offset], [state], [meant]",
 	  "what apply would do" },
 	{ "apply", "source or rollback, " OPTIONS ", [digest], yes", "make it so" },
 	{ "delete", "source, [digest], yes", "delete the VMs of a source" },

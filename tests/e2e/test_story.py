@@ -4,7 +4,9 @@ import json
 import os
 import threading
 
-from harness import PATIENCE, check, equal, wait_for
+import jsonschema
+
+from harness import PATIENCE, ROOT, check, equal, wait_for
 
 
 class Follower:
@@ -150,3 +152,71 @@ def scenario_a_story_of_three_edits_is_taken_back(home):
     equal((by_watch["who"], by_watch["kind"], by_watch["source"]), ("watch", "watch", fleet), "by watch")
     refused = home.banger("rollback", str(by_watch["rev"]), "--yes", code=3)
     check("watched" in refused.err and "unwatch" in refused.err, refused)
+
+
+def plan_schema():
+    with open(os.path.join(ROOT, "schema", "plan.schema.json")) as f:
+        return json.load(f)
+
+
+def scenario_a_saved_plan_is_refused_when_something_moved(home):
+    schema = plan_schema()
+    of_plan = dict(schema, **schema["$defs"]["plan"])
+    home.fake_qemu()
+    path = home.spec(web="", db="")
+
+    def saved(code=1, *flags):
+        home.banger("diff", "-f", path, "--out", "plan.json", *flags, code=code)
+        with open(os.path.join(home.work, "plan.json")) as f:
+            plan = json.load(f)
+        jsonschema.validate(plan, schema)
+        jsonschema.validate(home.banger("diff", "-f", path, "-o", "json", *flags, code=code).json(), of_plan)
+        return plan
+
+    equal(saved()["plan"]["to_create"], 2, "creations")
+    equal(home.vms(), {}, "diff does nothing")
+    home.banger("apply", "--plan", "plan.json", "--yes")
+    equal({vm["state"] for vm in home.vms().values()}, {"ready"}, "carried out")
+    # Once more: the host is another one now.
+    again = home.banger("apply", "--plan", "plan.json", "--yes", code=3)
+    check("moved" in again.err or "changed" in again.err, again)
+    # A restart, with what it will cost as measured.
+    home.spec(web=", kernel_args: x=1", db="")
+    entry = saved()["plan"]["vms"][0]
+    check(entry["kind"] == "restart" and 0 < entry["downtime_ms"] < 60000, entry)
+    check("s down" in home.banger("diff", "-f", path, code=1).out, "in words")
+    home.banger("stop", "db")
+    home.banger("start", "db")
+    home.banger("set", "db", "vcpus=2", code=3)
+    home.banger("apply", "--plan", "plan.json", "--yes")
+    # The host moves: the same words, but the VM was stopped by hand meanwhile.
+    home.spec(web=", kernel_args: x=2", db="")
+    saved()
+    home.banger("stop", "db")
+    pid = home.vm("web")["pid"]
+    moved = home.banger("apply", "--plan", "plan.json", "--yes", code=3)
+    check("moved" in moved.err or "changed" in moved.err, moved)
+    equal(home.vm("web")["pid"], pid, "nothing was done")
+    home.banger("start", "db")
+    # The file moves.
+    saved()
+    home.spec(web=", kernel_args: x=3", db="")
+    moved = home.banger("apply", "--plan", "plan.json", "--yes", code=3)
+    check("has changed since the plan was saved" in moved.err and path in moved.err, moved)
+    os.unlink(path)
+    home.banger("apply", "--plan", "plan.json", "--yes", code=3)
+    equal(home.vm("web")["pid"], pid, "nothing was done")
+    # Not a plan; of another version; with what it has already.
+    home.file("none.json", "{}")
+    home.file("new.json", '{"banger_plan": 2}')
+    check("not a plan" in home.banger("apply", "--plan", "none.json", code=2).err, "no plan")
+    check("version 2" in home.banger("apply", "--plan", "new.json", code=2).err, "another version")
+    home.banger("apply", "--plan", "plan.json", "--prune", code=2)
+    # What would be lost is named with its size.
+    home.spec(web=", kernel_args: x=1, work_disk: 32Mi", db="")
+    with open(path) as f:
+        text = f.read().replace("work_disk: 64Mi, system_disk: 512Mi, kernel_args: x=1, work_disk: 32Mi",
+                                "work_disk: 32Mi, system_disk: 512Mi, kernel_args: x=1")
+    home.file("vms.yaml", text)
+    refused = home.banger("apply", "-f", path, "--yes", code=3)
+    check("work_disk (64Mi)" in refused.err and "--allow-data-loss" in refused.err, refused)

@@ -1,4 +1,5 @@
 /* plan: names, the restart policy, the guard's arithmetic, digest, text and wire. */
+#include "base/fs.h"
 #include "base/json.h"
 #include "plan/plan.h"
 
@@ -6,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <string.h>
 
 static void names_travel_both_ways(void **state)
@@ -203,6 +205,72 @@ static void a_workspace_is_what_its_record_says(void **state)
 	assert_true(workspace_is_as_wanted(&other[0], "/src", record));
 }
 
+/* Every member of an object is a property there, and all that are required are members. */
+static void assert_of_schema(const cJSON *object, const cJSON *schema)
+{
+	const cJSON *item;
+	cJSON_ArrayForEach(item, object)
+	{
+		if (!json_get(json_get(schema, "properties"), item->string))
+			fail_msg("schema/plan.schema.json does not know '%s'", item->string);
+	}
+	cJSON_ArrayForEach(item, json_get(schema, "required"))
+	{
+		if (!json_get(object, item->valuestring))
+			fail_msg("a plan has no '%s'", item->valuestring);
+	}
+}
+
+static void assert_enum(const cJSON *schema, const char *(*name)(unsigned), unsigned first,
+			unsigned count)
+{
+	const cJSON *list = json_get(schema, "enum");
+	assert_int_equal(cJSON_GetArraySize(list), count - first);
+	for (unsigned i = first; i < count; i++)
+		assert_string_equal(cJSON_GetArrayItem(list, (int)(i - first))->valuestring,
+				    name(i));
+}
+
+static const char *kind_name(unsigned i)
+{
+	return action_kind_name((enum action_kind)i);
+}
+
+static const char *class_name(unsigned i)
+{
+	return change_class_name((enum change_class)i);
+}
+
+static void the_published_schema_is_what_is_sent(void **state)
+{
+	(void)state;
+	struct error err;
+	struct plan plan = { 0 };
+	auto_buf struct buf text = BUF_INIT;
+	struct vm_plan *vm = one_vm(&plan, "db", ACTION_RESTART);
+	add_change(vm, "memory", "1Gi", "2Gi");
+	vm->changes.at[0].pending = vm->pending = vm->disruptive = true;
+	vm->downtime_ms = vm->at_a_time = 4;
+	str_copy(vm->reason, sizeof(vm->reason), "because");
+	str_copy(vm->summary, sizeof(vm->summary), "tiny");
+	str_copy(vm->set, sizeof(vm->set), "db");
+	str_copy(vm->after, sizeof(vm->after), "cache");
+	str_copy(plan.guard, sizeof(plan.guard), "would delete all");
+	assert_int_equal(fs_read(AT_FDCWD, "schema/plan.schema.json", 1 << 20, &text, &err), 0);
+	auto_json cJSON *schema = json_parse(text.data, text.len, &err);
+	auto_json cJSON *json = plan_to_json(&plan);
+	const cJSON *defs = json_get(schema, "$defs"), *of_vm = json_get(defs, "vm");
+	const cJSON *row = json_get(json, "vms")->child;
+	assert_of_schema(json, json_get(defs, "plan"));
+	assert_of_schema(row, of_vm);
+	const cJSON *change = json_get(json_get(json_get(of_vm, "properties"), "changes"), "items");
+	assert_of_schema(json_get(row, "changes")->child, change);
+	const cJSON *properties = json_get(of_vm, "properties");
+	assert_enum(json_get(properties, "kind"), kind_name, 1, ACTION_COUNT_);
+	assert_enum(json_get(properties, "class"), class_name, 0, CLASS_COUNT_);
+	plan_clear(&plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +283,7 @@ int main(void)
 		cmocka_unit_test(the_wire_is_strict),
 		cmocka_unit_test(pages_add_up_to_the_plan),
 		cmocka_unit_test(a_workspace_is_what_its_record_says),
+		cmocka_unit_test(the_published_schema_is_what_is_sent),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
