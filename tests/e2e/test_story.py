@@ -16,6 +16,7 @@ class Follower:
         self.child = home.start("events", "-f", "-o", "json", *args)
         self.seen = []
         threading.Thread(target=self.read, daemon=True).start()
+        self.wait("daemon", text="began")  # from here on it misses nothing
 
     def read(self):
         for line in self.child.stdout:
@@ -34,7 +35,7 @@ class Follower:
 def scenario_events_are_told_as_they_happen(home):
     home.fake_qemu()
     home.banger("daemon", "start")
-    follower = Follower(home, "--tail", "0")
+    follower = Follower(home, "--tail", "1000")
     path = home.spec(web="", db=", protect: true")
     home.banger("apply", "-f", path, "--yes")
     for vm in ("web", "db"):
@@ -50,7 +51,7 @@ def scenario_events_are_told_as_they_happen(home):
     pid = home.vm("web")["pid"]
     os.kill(pid, 9)
     follower.wait("died", "web")
-    follower.wait("ready", "web", count=2)
+    follower.wait("ready", "web", "ready after", count=2)
     ids = [e["id"] for e in follower.seen]
     check(ids == sorted(set(ids)), f"each once, in order: {ids}")
     check([e for e in follower.seen if e["kind"] == "daemon" and "began" in e["text"]], "the new daemon said so")
@@ -84,7 +85,7 @@ def wanted(home, name):
 def scenario_a_story_of_three_edits_is_taken_back(home):
     home.fake_qemu()
     home.banger("daemon", "start")
-    follower = Follower(home, "--tail", "0")
+    follower = Follower(home, "--tail", "1000")
     path = home.spec(web="", db=", labels: {tier: data}")
     home.banger("apply", "-f", path, "--yes")
     first = {name: wanted(home, name) for name in ("db", "web")}
