@@ -58,6 +58,9 @@ int cmd_image_delete(struct cli *cli);
 int cmd_op_list(struct cli *cli);
 int cmd_op_show(struct cli *cli);
 int cmd_op_wait(struct cli *cli);
+/* cmd_host.c */
+int cmd_resources(struct cli *cli);
+int cmd_gc(struct cli *cli);
 /* cmd_daemon.c */
 int cmd_daemon_start(struct cli *cli);
 int cmd_daemon_stop(struct cli *cli);

@@ -123,6 +123,15 @@ static const struct flag delete_flags[] = {
 	FLAG_FILE, FLAG_YES, FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 }
 };
 static const struct flag prune_flags[] = { FLAG_YES, FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
+static const struct flag resources_flags[] = {
+	{ .name = "orphans", .doc = "only what is nobody's" },
+	{ 0 },
+};
+static const struct flag gc_flags[] = {
+	{ .name = "dry-run", .doc = "show what would be removed" },
+	FLAG_YES,
+	{ 0 },
+};
 static const struct flag create_flags[] = {
 	FLAGS_SPEC,   { .name = "no-start", .doc = "make it, but leave it stopped" },
 	FLAG_NO_WAIT, FLAG_TIMEOUT,
@@ -245,6 +254,12 @@ static const struct flag events_flags[] = {
 };
 static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 
+#define MORE_GC                                                                                      \
+	"An orphan is a thing of banger's whose VM is in no record or does not run, or that nobody " \
+	"is making any more. It is recognised by more than its name, has to be a minute old, and "   \
+	"is compared again at the last moment. Disks of a VM that is in no record are a user's "     \
+	"data, and so is a hypervisor that runs on them: they go only here, never by themselves; "   \
+	"what holds no data is swept when bangerd starts."
 #define MORE_APPLY                                                                                 \
 	"Shows the plan, asks on a terminal when running VMs would be interrupted or deleted "     \
 	"(elsewhere --yes is wanted), then follows the work until every VM is ready or failed. "   \

@@ -14,6 +14,7 @@
  * record.h   what happened and what was wanted: events, revisions
  * ballast.c  space for the moment when there is none
  * conn.c     RPC connections; rpc_*.c the handlers
+ * rpc_host.c the ledger: what is on the host, and orphans
  * lease.c    what lasts as long as a connection: ephemeral VMs, work in a guest
  * roll.c     replicas that are changed a few at a time
  * rollback.c what a failed change returns to
@@ -321,6 +322,7 @@ void conns_op_changed(struct bangerd *d);
  * when the client has gone meanwhile, which it need not know. */
 struct later *conn_later(struct request *request);
 void later_answer(struct later *later, cJSON *result_taken);
+void later_refuse(struct later *later, const struct error *err); /* the same, an error */
 #define ASK_NAMES_MAX 16 /* VMs of one vm.stats, vm.ports, …: their answers fit a frame */
 pid_t conn_peer(const struct conn *conn);
 struct actor conn_actor(const struct conn *conn);
@@ -347,6 +349,10 @@ void workspace_steps_print(FILE *to); /* "prepare<TAB>workspace lease", … */
 /* --- ssh_config.c --- */
 void ssh_config_stale(struct bangerd *d);
 void ssh_config_free(struct bangerd *d);
+
+/* --- rpc_host.c --- */
+void host_sweep(struct bangerd *d); /* orphans go that hold nobody's data */
+void host_looks_free(struct bangerd *d);
 
 /* --- small things the handlers share: reply.c --- */
 cJSON *fault_to_json(const struct fault *fault);
@@ -406,6 +412,8 @@ HANDLER(rpc_events);
 HANDLER(rpc_history);
 HANDLER(rpc_history_show);
 HANDLER(rpc_history_specs);
+HANDLER(rpc_host_resources);
+HANDLER(rpc_host_gc);
 
 struct round;
 struct bangerd {
@@ -432,11 +440,12 @@ struct bangerd {
 	int listen_fd;
 	struct loop_timer *resync, *ttl, *accept_again;
 	struct lease *leases;
+	struct host_look *looks; /* ledgers that workers are making */
 	struct loop_timer *lease_grace, *ssh_config;
 	struct loop_timer *agents_grace, *reserve;
 	bool agents_known;	     /* guests had time to answer since we began */
 	struct round *reserve_round; /* under way */
-	bool any_dirty, any_gated, ops_moved, failed;
+	bool any_dirty, any_gated, ops_moved, failed, swept;
 	struct image_hint *hints; /* stack_context()'s */
 	size_t hint_count;
 };

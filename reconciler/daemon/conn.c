@@ -194,7 +194,7 @@ struct later *conn_later(struct request *request)
 	return later;
 }
 
-void later_answer(struct later *later, cJSON *result_taken)
+static void later_end(struct later *later, cJSON *result_taken, const struct error *failure)
 {
 	struct conn *conn = later->conn;
 	if (conn) {
@@ -203,11 +203,21 @@ void later_answer(struct later *later, cJSON *result_taken)
 			at = &(*at)->next;
 		*at = later->next;
 		conn->parked_count--;
-		conn_answer(conn, later->id, result_taken, NULL);
+		conn_answer(conn, later->id, result_taken, failure);
 	} else {
 		cJSON_Delete(result_taken);
 	}
 	free(later);
+}
+
+void later_answer(struct later *later, cJSON *result_taken)
+{
+	later_end(later, result_taken, NULL);
+}
+
+void later_refuse(struct later *later, const struct error *err)
+{
+	later_end(later, NULL, err);
 }
 
 static void ops_moved(void *data)

@@ -54,9 +54,7 @@ static int64_t started_ms(struct bangerd *d, const struct hv_process *process)
 	if (fd >= 0 && handles_read(fd, &handles) == 0 && handles.pid == process->pid &&
 	    handles.start_ticks == process->start_ticks)
 		return handles.started_ms;
-	int64_t since_boot =
-		(int64_t)(process->start_ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
-	return clock_wall_ms() - ((int64_t)clock_monotonic_ms() - since_boot);
+	return proc_started_ms(process->start_ticks);
 }
 
 /* The files of a VM that runs cannot be smaller than its records; larger, a daemon before us died

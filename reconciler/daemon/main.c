@@ -90,7 +90,7 @@ static int prepare_host(struct bangerd *d, struct error *err)
 	d->runtime_fd = open(d->paths.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->runtime_fd < 0)
 		return error_sys(err, "cannot open '%s'", d->paths.runtime);
-	return image_sweep(&d->host.images, err);
+	return 0;
 }
 
 static void ttl_due(void *data)
@@ -125,6 +125,10 @@ static void resync(void *data)
 	events_settle(d);
 	revisions_settle(d);
 	store_settle(d->store);
+	if (!d->swept) { /* what died shortly before us was too young then */
+		d->swept = true;
+		host_sweep(d);
+	}
 	malloc_trim(0); /* what large requests left lies idle for a minute */
 }
 
@@ -181,6 +185,7 @@ static int set_up(struct bangerd *d, struct error *err)
 		vm_mark(d->vms[i]);
 	roll_begin(d);
 	leases_resume(d);
+	host_sweep(d);
 	ssh_config_stale(d);
 	converge_schedule_ttl(d);
 	loop_timer_set(d->resync, RESYNC_MS);
@@ -200,6 +205,7 @@ static void tear_down(struct bangerd *d)
 	loop_timer_free(d->agents_grace);
 	conns_free(d);
 	pool_free(d->pool);
+	host_looks_free(d);
 	for (size_t i = 0; i < d->vm_count; i++)
 		job_free(d->vms[i]->job);
 	watches_free(d);

@@ -115,6 +115,8 @@ static const struct {
 	{ "history", rpc_history },
 	{ "history.show", rpc_history_show },
 	{ "history.specs", rpc_history_specs },
+	{ "host.resources", rpc_host_resources },
+	{ "host.gc", rpc_host_gc },
 };
 
 rpc_handler rpc_handler_find(const char *method)

@@ -59,9 +59,17 @@ bool vm_run_is_marked(const char *vms_dir, const char *id)
 	auto_free char *path = xasprintf("%s/%s/" VM_FILE_RUN, vms_dir, id);
 	return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
+static const struct vm_file own_files[] = {
+	{ .name = VM_FILE_LOCK },
+	{ .name = VM_FILE_LOG },
+	{ .name = VM_FILE_CONSOLE_LOG },
+	{ .name = VM_FILE_CONSOLE_LOG ".1" },
+	{ 0 },
+};
 
 const struct capability cap_directory = {
 	.name = "directory",
+	.files = own_files,
 	.steps = { [PHASE_RETIRE] = { "directory", job_open_directory, NULL },
 		   [PHASE_MAKE] = { "directory", make_directory, unmake_directory },
 		   [PHASE_FIT] = { "directory", job_open_directory, NULL },
@@ -77,7 +85,10 @@ static int note_made(struct job *job, struct error *err)
 	return made_write(job->dirfd, job->image_digest_used, err);
 }
 
+static const struct vm_file made_files[] = { { .name = VM_FILE_MADE }, { 0 } };
+
 const struct capability cap_made = {
 	.name = "made",
+	.files = made_files,
 	.steps = { [PHASE_MAKE] = { "made", note_made, NULL } },
 };

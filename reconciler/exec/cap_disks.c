@@ -94,8 +94,16 @@ static int use_root_disk(struct job *job, struct error *err)
 	return driver && driver->attach ? attach_root_disk(job, driver, err) : 0;
 }
 
+static const struct vm_file root_files[] = {
+	{ .name = VM_FILE_ROOT_DISK, .kind = "disk", .need = NEED_ROW, .data = true },
+	{ .name = VM_FILE_ROOT_OVERLAY, .kind = "overlay", .need = NEED_ROW, .data = true },
+	{ .name = VM_FILE_ROOT_COW, .kind = "overlay", .need = NEED_ROW, .data = true },
+	{ 0 },
+};
+
 const struct capability cap_system_disk = {
 	.name = "system disk",
+	.files = root_files,
 	.steps = { [PHASE_RETIRE] = { "old system disk", retire_root_disk, NULL },
 		   [PHASE_MAKE] = { "system disk", make_root_disk, NULL },
 		   [PHASE_FIT] = { "system disk", fit_root_disk, NULL },
@@ -140,8 +148,14 @@ static int use_work_disk(struct job *job, struct error *err)
 	return 0;
 }
 
+static const struct vm_file work_files[] = {
+	{ .name = VM_FILE_WORK_DISK, .kind = "disk", .need = NEED_ROW, .data = true },
+	{ 0 },
+};
+
 const struct capability cap_work_disk = {
 	.name = "work disk",
+	.files = work_files,
 	.wanted = wants_work_disk,
 	.steps = { [PHASE_MAKE] = { "work disk", make_work_disk, NULL },
 		   [PHASE_FIT] = { "work disk", fit_work_disk, NULL },

@@ -5,6 +5,16 @@
 #include "base/fs.h"
 #include "sys/proc.h"
 
+static const struct vm_file run_files[] = {
+	{ .name = VM_FILE_MONITOR, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	{ .name = VM_FILE_AGENT, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	{ .name = VM_FILE_EXEC, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	{ .name = VM_FILE_CONSOLE, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	{ .name = VM_FILE_PID, .kind = "pid file", .need = NEED_RUN },
+	{ .name = VM_FILE_HANDLES, .kind = "handles", .need = NEED_RUN },
+	{ 0 },
+};
+
 static int clear_sockets(struct job *job, struct error *err)
 {
 	if (job->dirfd < 0)
@@ -31,6 +41,7 @@ static void clear_failed_sockets(struct job *job)
 
 const struct capability cap_sockets = {
 	.name = "sockets",
+	.files = run_files,
 	.steps = { [PHASE_PREPARE] = { "sockets", clear_stale_sockets, clear_failed_sockets },
 		   [PHASE_RELEASE] = { "sockets", clear_sockets, NULL } },
 };

@@ -11,8 +11,16 @@ static int make_host_key(struct job *job, struct error *err)
 	return keys_host(job->dirfd, comment, err);
 }
 
+static const struct vm_file key_files[] = {
+	{ .name = GUEST_FILE_HOST_KEY },
+	{ .name = GUEST_FILE_HOST_KEY_PUB },
+	{ .name = GUEST_FILE_KNOWN_HOSTS },
+	{ 0 },
+};
+
 const struct capability cap_host_key = {
 	.name = "host key",
+	.files = key_files,
 	.steps = { [PHASE_MAKE] = { "host key", make_host_key, NULL } },
 };
 
@@ -70,8 +78,14 @@ static void unwrite_seed(struct job *job)
 		remove_seed(job, &ignored);
 }
 
+static const struct vm_file seed_files[] = {
+	{ .name = VM_FILE_INITRD, .kind = "initrd", .need = NEED_RUN },
+	{ 0 },
+};
+
 const struct capability cap_seed = {
 	.name = "seed",
+	.files = seed_files,
 	.steps = { [PHASE_PREPARE] = { "seed", write_seed, unwrite_seed },
 		   [PHASE_RELEASE] = { "seed", remove_seed, NULL } },
 };

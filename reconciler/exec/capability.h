@@ -9,6 +9,7 @@
 #define EXEC_CAPABILITY_H
 
 #include "exec/job.h"
+#include "exec/ledger.h"
 
 #include <stdio.h>
 
@@ -25,12 +26,24 @@ enum phase {
 	PHASE_COUNT_
 };
 
+/* A file in the VM's directory. What is called so and is of another type is not ours. */
+struct vm_file {
+	const char *name;
+	const char *kind; /* "disk": an object of the ledger; NULL: part of the directory */
+	enum need need;
+	bool data;   /* a user's */
+	mode_t type; /* S_IFSOCK; 0: a regular file */
+};
+
 struct capability {
 	const char *name;
 	/* Does this VM have one? Asked before MAKE and PREPARE, for what was once wanted may have
 	 * to be fitted, released and removed still. NULL: every VM. */
 	bool (*wanted)(const struct job *job);
 	struct step steps[PHASE_COUNT_]; /* run NULL: nothing to do in that phase */
+	/* What it leaves in the directory, for the ledger; ends with name NULL. What it has
+	 * elsewhere on the host is found by a row of ledger_kinds[]. */
+	const struct vm_file *files;
 };
 
 extern const struct capability cap_directory, cap_system_disk, cap_work_disk, cap_host_key,

@@ -30,18 +30,16 @@ int handles_read(int vm_dirfd, struct handles *ret)
 	return 0;
 }
 
-#define MADE "made"
-
 int made_write(int vm_dirfd, const char *digest, struct error *err)
 {
-	return fs_write(vm_dirfd, MADE, digest, strlen(digest), 0600, err);
+	return fs_write(vm_dirfd, VM_FILE_MADE, digest, strlen(digest), 0600, err);
 }
 
 int made_read(int vm_dirfd, char ret_digest[65])
 {
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT;
-	if (fs_read(vm_dirfd, MADE, 64, &text, &ignored) < 0 || text.len != 64 ||
+	if (fs_read(vm_dirfd, VM_FILE_MADE, 64, &text, &ignored) < 0 || text.len != 64 ||
 	    strspn(text.data, "0123456789abcdef") != 64)
 		return -1;
 	memcpy(ret_digest, text.data, 65);

@@ -287,39 +287,3 @@ int image_delete(const struct image_store *store, const char *name, const char *
 	return error_set(err, ERROR_CONFLICT, "image '%.12s' still has the name '%s'", digest,
 			 other.name);
 }
-
-/* Whoever builds holds the lock of the directory, and it dies with him: surer than his number,
- * which another process may have by now. */
-static int sweep_one(int store_fd, const char *name, struct error *err)
-{
-	auto_close int fd = openat(store_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return 0;
-	return fs_remove_tree(store_fd, name, err);
-}
-
-static int sweep(const struct image_store *store, const struct shelf_kind *kind, struct error *err)
-{
-	auto_close int fd = shelf_open(store, kind, false, err);
-	if (fd < 0)
-		return err->sys == ENOENT ? 0 : -1;
-	auto_close int lock = shelf_lock(fd, err);
-	int listed = lock < 0 ? -1 : openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *dir = listed < 0 ? NULL : fdopendir(listed);
-	if (!dir) {
-		cleanup_close(&listed);
-		return lock < 0 ? -1 : error_sys(err, "cannot list '%s'", kind->folder);
-	}
-	int result = 0; /* one that resists does not save the others */
-	for (struct dirent *entry; (entry = readdir(dir));)
-		if (!strncmp(entry->d_name, STORE_BUILDING, strlen(STORE_BUILDING)) &&
-		    sweep_one(fd, entry->d_name, err) < 0)
-			result = -1;
-	return result;
-}
-
-int image_sweep(const struct image_store *store, struct error *err)
-{
-	int result = sweep(store, &shelf_images, err);
-	return sweep(store, &shelf_kernels, err) < 0 ? -1 : result;
-}

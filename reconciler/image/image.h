@@ -6,7 +6,7 @@
  *	                           SHA256SUMS;
  *	                           digest = sha256 of SHA256SUMS, which lists the others
  *	<state>/kernels/names/debian-cloud -> ../<digest>
- *	<state>/images/.building-<pid>-<n>                     swept when its builder is gone
+ *	<state>/images/.building-<pid>-<n>                     an orphan when its builder is gone
  *
  * Everything derivable from a listing; no database. Blocking, worker threads; safe to call from
  * several at once (flock on the store), and one pull of a name at a time: a second waits and finds
@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 struct image_store {
 	const char *state; /* paths.state */
@@ -92,7 +93,18 @@ int kernel_pull(const struct image_store *store, const char *name, bool force,
  * the VMs and may say it better before). */
 int image_delete(const struct image_store *store, const char *name, const char *const *in_use,
 		 size_t count, struct error *err);
-/* Removes half-built leftovers of processes that are gone. */
-int image_sweep(const struct image_store *store, struct error *err);
+/* --- leftover.c: half-built images and kernels --- */
+struct image_leftover {
+	char *path;	/* owned */
+	bool held;	/* its builder lives */
+	struct stat st; /* its identity */
+};
+DEFINE_VEC(image_leftover_vec, struct image_leftover)
+int image_leftovers(const struct image_store *store, struct image_leftover_vec *ret,
+		    struct error *err);
+void image_leftovers_clear(struct image_leftover_vec *leftovers);
+/* Removes it if it still is that one (device and inode), else CONFLICT; BUSY: it is being built. */
+int image_leftover_remove(const struct image_store *store, const char *path,
+			  const struct stat *identity, struct error *err);
 
 #endif

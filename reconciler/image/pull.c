@@ -2,7 +2,7 @@
  *
  * A recipe makes an image or a kernel in a directory of its own, which is checked, named after
  * what is in it and renamed to its place: the store holds whole things only. From the moment it
- * exists the directory is locked by its builder; image_sweep() removes those that nobody locks,
+ * exists the directory is locked by its builder; one that nobody locks is a leftover (leftover.c),
  * so a killed daemon leaves nothing but the downloads in the cache.
  *
  * One pull of a name at a time, by a lock file a name: whoever waited finds it done. The store's

@@ -47,6 +47,8 @@ const struct rpc_method rpc_methods[] = {
 	{ "history", "[below], [name]", "revisions of what is wanted, newest first" },
 	{ "history.show", "rev, [after]", "what a revision changed" },
 	{ "history.specs", "rev, [offset]", "what was wanted at a revision" },
+	{ "host.resources", "[offset], [orphans]", "all that is banger's on this host, and whose" },
+	{ "host.gc", "[dry_run], [digest]", "remove orphans" },
 	{ "doctor", "", "check this host" },
 };
 const size_t rpc_method_count = ARRAY_COUNT(rpc_methods);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #define CMDLINE_MAX 131072
 
@@ -76,6 +77,14 @@ int proc_start_ticks(int proc_dirfd, pid_t pid, uint64_t *ret)
 {
 	char state;
 	return read_stat(proc_dirfd, pid, &state, ret);
+}
+
+int64_t proc_started_ms(uint64_t start_ticks)
+{
+	struct timespec up;
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	int64_t since_boot = (int64_t)(start_ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+	return clock_wall_ms() - ((int64_t)up.tv_sec * 1000 + up.tv_nsec / 1000000 - since_boot);
 }
 
 bool proc_is_zombie(int proc_dirfd, pid_t pid)

@@ -54,7 +54,9 @@ char *proc_find(const char *name);
 
 /* Facts of /proc/<pid>; -1 when it is gone. proc_dirfd: open /proc (tests pass a fake one). */
 int proc_start_ticks(int proc_dirfd, pid_t pid, uint64_t *ret); /* field 22 of stat */
-bool proc_is_zombie(int proc_dirfd, pid_t pid);			/* false when it is gone */
+/* Such a start time on the wall clock, as it is set now. */
+int64_t proc_started_ms(uint64_t start_ticks);
+bool proc_is_zombie(int proc_dirfd, pid_t pid); /* false when it is gone */
 /* The text of /proc/<pid>/stat; -1 when it is not one. */
 int proc_stat_parse(const char *text, char *ret_state, uint64_t *ret_start_ticks);
 /* argv[] NUL-separated as the kernel shows it, at most 128 KiB. */

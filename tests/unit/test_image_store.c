@@ -42,6 +42,19 @@ struct place {
 	struct image_store store;
 };
 
+/* As `banger gc` does. */
+static int sweep(struct place *place, struct error *err)
+{
+	struct image_leftover_vec found = { 0 };
+	int failed = image_leftovers(&place->store, &found, err);
+	for (size_t i = 0; i < found.count; i++)
+		if (!found.at[i].held && image_leftover_remove(&place->store, found.at[i].path,
+							       &found.at[i].st, err) < 0)
+			failed = -1;
+	image_leftovers_clear(&found);
+	return failed;
+}
+
 static void recipe(const struct place *place, const char *name, const char *text)
 {
 	struct error err;
@@ -341,7 +354,7 @@ static void what_is_missing_is_explained(void **state)
 	assert_non_null(strstr(err.text, "did you mean 'debian-cloud'"));
 	assert_int_equal(image_list(&place->store, &list, &err), 0);
 	assert_int_equal(list.count, 0);
-	assert_int_equal(image_sweep(&place->store, &err), 0);
+	assert_int_equal(sweep(place, &err), 0);
 }
 
 static void damage_is_seen_and_repaired(void **state)
@@ -433,11 +446,11 @@ static void the_sweep_takes_only_the_dead(void **state)
 	for (int i = 0; i < 200 && access(began, F_OK) < 0; i++)
 		poll(NULL, 0, 20);
 	assert_int_equal(entries(place, "images", ".building-"), 1);
-	assert_int_equal(image_sweep(&place->store, &err), 0);
+	assert_int_equal(sweep(place, &err), 0);
 	assert_int_equal(entries(place, "images", ".building-"), 1);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	assert_int_equal(image_sweep(&place->store, &err), 0);
+	assert_int_equal(sweep(place, &err), 0);
 	assert_int_equal(entries(place, "images", ".building-"), 0);
 	recipe(place, "tiny.sh", GOOD);
 	pulled(place, false);

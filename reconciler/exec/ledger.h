@@ -1,0 +1,94 @@
+/* exec/ledger.h - everything on this host that is banger's, whose it is, and what is nobody's.
+ *
+ * Nothing is remembered: rows of ledger_kinds[] look at the host (probe), one judgement says what
+ * is an orphan, and the row that found a thing takes it away (discard). Found by name, taken by
+ * identity: device, inode and change time of a file, pid and start time of a process are compared
+ * again at the last moment, and a lock that somebody holds is respected. Blocks; for workers. */
+#ifndef EXEC_LEDGER_H
+#define EXEC_LEDGER_H
+
+#include "exec/job.h"
+
+#include <sys/stat.h>
+
+#define LEDGER_MIN_AGE_MS 60000 /* what is younger may be on its way to its owner */
+
+enum need {
+	NEED_NOTHING, /* banger's own, or content that somebody may pin: never an orphan */
+	NEED_ROW,     /* its VM must be known */
+	NEED_RUN,     /* its VM must run, or be worked on */
+	NEED_MAKER,   /* half-made: somebody must be making it */
+};
+
+struct ledger_kind;
+struct object {
+	const struct ledger_kind *from;
+	const char *kind; /* "disk", "socket", …: for people */
+	char *what;	  /* path, or "pid 412"; owned */
+	char id[16];	  /* of its VM, "" none */
+	enum need need;
+	bool data;	  /* a user's: only taken when a person says so */
+	bool held;	  /* a lock on it is held */
+	uint64_t size;	  /* bytes it takes */
+	int64_t since_ms; /* wall clock: last written, or started */
+	struct stat st;	  /* of a file: its identity */
+	pid_t pid;	  /* of a process: its identity */
+	uint64_t start_ticks;
+
+	/* judged */
+	bool orphan;
+	char owner[VM_NAME_MAX + 1]; /* a VM's name, or "banger", or "" */
+	const char *why;	     /* of an orphan */
+};
+DEFINE_VEC(object_vec, struct object)
+
+/* A VM that is known, as the loop saw it. */
+struct owner {
+	char id[16];
+	char name[VM_NAME_MAX + 1];
+	bool runs;
+	bool busy; /* a job works on it */
+};
+
+struct ledger {
+	const struct host *host;
+	const char *runtime;  /* paths.runtime */
+	struct owner *owners; /* sorted by id */
+	size_t owner_count;
+	int64_t now_ms;
+	struct object_vec objects;
+};
+
+struct ledger_kind {
+	const char *name;
+	int (*probe)(struct ledger *ledger, struct error *err);
+	/* Already gone is success. BUSY or CONFLICT: it is not what was found. NULL: never. */
+	int (*discard)(const struct ledger *ledger, const struct object *object, struct error *err);
+};
+/* In the order in which orphans go: processes, then what they held, then directories. */
+extern const struct ledger_kind *const ledger_kinds[];
+extern const struct ledger_kind ledger_hypervisors, ledger_vm_files, ledger_leftovers,
+	ledger_images, ledger_cache, ledger_daemon;
+
+/* Looks and judges. On failure the objects found so far are there. */
+int ledger_look(struct ledger *ledger, struct error *err);
+void ledger_judge(struct ledger *ledger);
+void ledger_clear(struct ledger *ledger); /* the objects; host and owners are the caller's */
+
+/* Does a sweep take it? data: of users too. */
+bool ledger_takes(const struct ledger *ledger, const struct object *object, bool data);
+/* Of all that a sweep would take: equal for equal things. */
+uint64_t ledger_digest(const struct ledger *ledger, bool data);
+int ledger_discard(const struct ledger *ledger, const struct object *object, struct error *err);
+
+/* --- for the rows --- */
+/* A new one, its `what` formatted. */
+struct object *ledger_add(struct ledger *ledger, const struct ledger_kind *from, const char *kind,
+			  char *what_taken);
+/* Fills in what a file says of itself. */
+void object_of_file(struct object *object, const struct stat *st);
+/* Is name below dirfd still that very file? 1 yes, 0 gone, -1 another: CONFLICT. */
+int object_is_there(const struct object *object, int dirfd, const char *name, struct error *err);
+const struct owner *ledger_owner(const struct ledger *ledger, const char *id);
+
+#endif

@@ -1,0 +1,194 @@
+/* Theory of operation: a directory below vms/ is a VM's when its name can be an id, it is ours and
+ * no link, and it is empty or holds a file that a row of capabilities[] knows, of that file's type.
+ * Those files are objects of their own, or (kind NULL) part of the directory. A file is taken out
+ * while its VM's lock is held, so that no start can come between the look and the removal. A
+ * directory goes last and only when nothing is in it that is not banger's. */
+#include "exec/capability.h"
+#include "exec/ledger.h"
+#include "base/fs.h"
+#include "sys/proc.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+
+#define ID_LEN 10
+
+static bool id_fits(const char *name)
+{
+	return strspn(name, "0123456789abcdef") == ID_LEN && !name[ID_LEN];
+}
+
+static bool type_fits(const struct vm_file *file, mode_t mode)
+{
+	return (mode & S_IFMT) == (file->type ? file->type : S_IFREG);
+}
+
+/* name, or name.tmp and digits: what is being written. NULL: not banger's. */
+static const struct vm_file *file_known(const char *name, mode_t mode, bool *ret_half_made)
+{
+	const char *tmp = strstr(name, ".tmp");
+	*ret_half_made = tmp && strspn(tmp + 4, "0123456789") == strlen(tmp + 4);
+	size_t len = *ret_half_made ? (size_t)(tmp - name) : strlen(name);
+	for (size_t i = 0; capabilities[i]; i++)
+		for (const struct vm_file *file = capabilities[i]->files; file && file->name;
+		     file++)
+			if (strlen(file->name) == len && !strncmp(file->name, name, len) &&
+			    type_fits(file, mode))
+				return file;
+	return NULL;
+}
+
+struct vm_dir {
+	struct ledger *ledger;
+	const char *id, *path;
+	int fd;
+	bool held, any, data;
+	uint64_t rest;	   /* bytes of what is part of it */
+	int64_t newest_ms; /* of its files: taking one out of it makes it no younger */
+};
+
+static void look_at_file(struct vm_dir *dir, const char *name)
+{
+	bool half_made;
+	struct stat st;
+	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid != geteuid())
+		return;
+	const struct vm_file *file = file_known(name, st.st_mode, &half_made);
+	if (!file)
+		return;
+	dir->any = true;
+	int64_t written_ms = (int64_t)st.st_mtim.tv_sec * 1000;
+	if (written_ms > dir->newest_ms)
+		dir->newest_ms = written_ms;
+	if (!file->kind && !half_made) {
+		dir->rest += (uint64_t)st.st_blocks * 512;
+		return;
+	}
+	struct object *object =
+		ledger_add(dir->ledger, &ledger_vm_files, half_made ? "half-made file" : file->kind,
+			   xasprintf("%s/%s", dir->path, name));
+	object_of_file(object, &st);
+	str_copy(object->id, sizeof(object->id), dir->id);
+	object->need = half_made ? NEED_MAKER : file->need;
+	object->data = file->data && !half_made;
+	object->held = dir->held;
+	dir->data |= object->data;
+}
+
+static void look_into(struct ledger *ledger, int vms_fd, const char *id)
+{
+	auto_free char *path = xasprintf("%s/%s", ledger->host->vms_dir, id);
+	int fd = openat(vms_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	struct stat st;
+	if (!list || fstat(fd, &st) < 0 || st.st_uid != geteuid()) {
+		if (!list)
+			cleanup_close(&fd);
+		return;
+	}
+	const struct owner *owner = ledger_owner(ledger, id);
+	struct vm_dir dir = { .ledger = ledger, .id = id, .path = path, .fd = fd };
+	dir.held = (owner && owner->runs) || lock_is_held(fd, VM_FILE_LOCK);
+	size_t entries = 0;
+	for (struct dirent *entry; (entry = readdir(list));)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+			entries++;
+			look_at_file(&dir, entry->d_name);
+		}
+	if (entries && !dir.any)
+		return;
+	struct object *object = ledger_add(ledger, &ledger_vm_files, "directory", take_ptr(&path));
+	object_of_file(object, &st);
+	str_copy(object->id, sizeof(object->id), id);
+	object->need = NEED_ROW;
+	object->data = dir.data;
+	object->size += dir.rest;
+	if (dir.newest_ms)
+		object->since_ms = dir.newest_ms;
+}
+
+static int probe(struct ledger *ledger, struct error *err)
+{
+	int fd = open(ledger->host->vms_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	if (!list) {
+		cleanup_close(&fd);
+		return error_sys(err, "cannot list '%s'", ledger->host->vms_dir);
+	}
+	for (struct dirent *entry; (entry = readdir(list));)
+		if (id_fits(entry->d_name))
+			look_into(ledger, fd, entry->d_name);
+	return 0;
+}
+
+/* Whoever starts the VM needs this lock. -1 with err->code NONE: there is no such file. */
+static int take_lock(int dirfd, const char *what, struct error *err)
+{
+	*err = (struct error){ 0 };
+	auto_close int fd = openat(dirfd, VM_FILE_LOCK, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -1 : error_sys(err, "cannot open the lock of '%s'", what);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, ERROR_BUSY, "a hypervisor holds '%s'", what);
+	return take_fd(&fd);
+}
+
+/* What is left in it is its own, or not banger's. */
+static int empty_directory(int dirfd, const char *what, struct error *err)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	if (!list) {
+		cleanup_close(&fd);
+		return error_sys(err, "cannot list '%s'", what);
+	}
+	for (struct dirent *entry; (entry = readdir(list));) {
+		const char *name = entry->d_name;
+		bool half_made;
+		struct stat st;
+		if (!strcmp(name, ".") || !strcmp(name, ".."))
+			continue;
+		const struct vm_file *file = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0
+						     ? NULL
+						     : file_known(name, st.st_mode, &half_made);
+		if (!file)
+			return error_set(err, ERROR_CONFLICT,
+					 "'%s' stays: '%s' in it is not banger's", what, name);
+		if (file->kind || half_made)
+			return error_set(err, ERROR_BUSY, "'%s' stays: it still holds '%s'", what,
+					 name);
+		if (fs_unlink(dirfd, name, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int discard(const struct ledger *ledger, const struct object *object, struct error *err)
+{
+	auto_close int vms =
+		open(ledger->host->vms_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_close int dir =
+		vms < 0 ? -1
+			: openat(vms, object->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return errno == ENOENT ? 0 : error_sys(err, "cannot open '%s'", object->what);
+	auto_close int lock = take_lock(dir, object->what, err);
+	if (lock < 0 && err->code != ERROR_NONE)
+		return -1;
+	bool whole = S_ISDIR(object->st.st_mode);
+	const char *name = whole ? object->id : strrchr(object->what, '/') + 1;
+	int there = object_is_there(object, whole ? vms : dir, name, err);
+	if (there <= 0)
+		return there;
+	if (!whole)
+		return fs_unlink(dir, name, err);
+	if (empty_directory(dir, object->what, err) < 0)
+		return -1;
+	if (unlinkat(vms, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return error_sys(err, "cannot remove '%s'", object->what);
+	return 0;
+}
+
+const struct ledger_kind ledger_vm_files = { "files of VMs", probe, discard };
