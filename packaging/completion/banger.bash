@@ -9,7 +9,7 @@ _banger() {
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
-	words='validate diff apply watch unwatch history rollback events ps show why create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor version help vm '
+	words='validate diff apply watch unwatch history rollback events ps show why create set start stop restart kill delete prune ssh exec run logs stats ports health cp ssh-config workspace image op daemon ping doctor resources adopt gc version help vm '
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		[[ $word == -* ]] && continue
@@ -112,6 +112,9 @@ _banger() {
 	'daemon status') flags='' names="" ;;
 	'vm ping' | 'ping') flags='' names="$(_banger_names vm)" ;;
 	'doctor') flags='' names="" ;;
+	'resources') flags='--orphans ' names="" ;;
+	'adopt') flags='--take --name --image ' names="" ;;
+	'gc') flags='--dry-run --yes -y ' names="" ;;
 	'version') flags='' names="" ;;
 	'help') flags='' names="$words" ;;
 	esac

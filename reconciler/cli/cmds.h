@@ -61,6 +61,8 @@ int cmd_op_wait(struct cli *cli);
 /* cmd_host.c */
 int cmd_resources(struct cli *cli);
 int cmd_gc(struct cli *cli);
+/* cmd_adopt.c */
+int cmd_adopt(struct cli *cli);
 /* cmd_daemon.c */
 int cmd_daemon_start(struct cli *cli);
 int cmd_daemon_stop(struct cli *cli);

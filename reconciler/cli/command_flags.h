@@ -127,6 +127,15 @@ static const struct flag resources_flags[] = {
 	{ .name = "orphans", .doc = "only what is nobody's" },
 	{ 0 },
 };
+static const struct flag adopt_flags[] = {
+	{ .name = "take", .doc = "make it a VM of banger's, without a restart" },
+	{ .name = "name", .value = "NAME", .doc = "of that VM (default: as it calls itself)" },
+	{ .name = "image",
+	  .value = "NAME",
+	  .complete = COMPLETE_IMAGE,
+	  .doc = "what its disk was made of, where that cannot be told (default: tiny)" },
+	{ 0 },
+};
 static const struct flag gc_flags[] = {
 	{ .name = "dry-run", .doc = "show what would be removed" },
 	FLAG_YES,
@@ -254,6 +263,15 @@ static const struct flag events_flags[] = {
 };
 static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 
+#define MORE_ADOPT                                                                                   \
+	"Reads the processors, memory, disks, network and ports of a QEMU that was started by "      \
+	"hand from its process and its monitor (-qmp unix:PATH), and prints them as YAML. The "      \
+	"monitor serves one client at a time: another one has to hang up first.\n\n"                 \
+	"--take makes it a VM as it runs: the guest notices nothing. Its disks are linked into "     \
+	"banger's directory and stay where they are. ps, show, stop, kill and delete work at once; " \
+	"a change of its spec restarts it by banger, on the same disks, and from then on it has "    \
+	"banger's agent and keys. What such a restart would not give back (a device, a network, a "  \
+	"kernel that banger does not have) is refused by name."
 #define MORE_GC                                                                                      \
 	"An orphan is a thing of banger's whose VM is in no record or does not run, or that nobody " \
 	"is making any more. It is recognised by more than its name, has to be a minute old, and "   \

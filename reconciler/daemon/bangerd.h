@@ -15,6 +15,7 @@
  * ballast.c  space for the moment when there is none
  * conn.c     RPC connections; rpc_*.c the handlers
  * rpc_host.c the ledger: what is on the host, and orphans
+ * rpc_adopt.c hypervisors that somebody else started
  * lease.c    what lasts as long as a connection: ephemeral VMs, work in a guest
  * roll.c     replicas that are changed a few at a time
  * rollback.c what a failed change returns to
@@ -23,6 +24,7 @@
 #define DAEMON_BANGERD_H
 
 #include "daemon/record.h"
+#include "exec/adopt.h"
 #include "exec/job.h"
 #include "guest/guest.h"
 #include "plan/plan.h"
@@ -95,6 +97,7 @@ struct vm {
 	uint64_t seen_system_disk, seen_work_disk; /* of a VM that was found running; 0: unknown */
 	enum accel accel;
 	int64_t started_ms;
+	struct adopted *adopted; /* its process was started by somebody else; NULL: by us */
 	struct loop_watch *gone_watch;
 	int dirfd; /* of a running VM */
 	struct link monitor, agent, console_link;
@@ -148,6 +151,8 @@ size_t vms_from(const struct bangerd *d, const char *name);
 /* A row for a name that has none; not saved yet. */
 struct vm *vm_create(struct bangerd *d, const char *stack, const struct vm_spec *spec,
 		     struct error *err);
+struct vm *vm_create_as(struct bangerd *d, const char *id, const char *stack,
+			const struct vm_spec *spec);
 /* Sets what is wanted; a changed spec is a new revision. Not saved yet. */
 void vm_want(struct vm *vm, const struct vm_spec *spec);
 /* A spec as the store keeps it, with the file that it came from. */
@@ -350,10 +355,6 @@ void workspace_steps_print(FILE *to); /* "prepare<TAB>workspace lease", … */
 void ssh_config_stale(struct bangerd *d);
 void ssh_config_free(struct bangerd *d);
 
-/* --- rpc_host.c --- */
-void host_sweep(struct bangerd *d); /* orphans go that hold nobody's data */
-void host_looks_free(struct bangerd *d);
-
 /* --- small things the handlers share: reply.c --- */
 cJSON *fault_to_json(const struct fault *fault);
 /* The plan's head and its VMs from offset on, as many as fit a frame, with `next`. */
@@ -414,6 +415,7 @@ HANDLER(rpc_history_show);
 HANDLER(rpc_history_specs);
 HANDLER(rpc_host_resources);
 HANDLER(rpc_host_gc);
+HANDLER(rpc_host_adopt);
 
 struct round;
 struct bangerd {
@@ -440,7 +442,8 @@ struct bangerd {
 	int listen_fd;
 	struct loop_timer *resync, *ttl, *accept_again;
 	struct lease *leases;
-	struct host_look *looks; /* ledgers that workers are making */
+	struct adoption *adoptions; /* under way */
+	struct host_look *looks;    /* ledgers that workers are making */
 	struct loop_timer *lease_grace, *ssh_config;
 	struct loop_timer *agents_grace, *reserve;
 	bool agents_known;	     /* guests had time to answer since we began */

@@ -81,7 +81,8 @@ static bool needs_address(const struct vm *vm, enum action_kind kind)
 {
 	if (kind == ACTION_STOP || kind == ACTION_DELETE || kind == ACTION_LIVE)
 		return false;
-	return target_of(vm)->state == STATE_RUNNING && !vm->pid;
+	/* A VM that was adopted runs without one. */
+	return target_of(vm)->state == STATE_RUNNING && (!vm->pid || vm->adopted);
 }
 
 /* Chosen here and not by the job, and written down before it begins: two jobs never take one
@@ -122,6 +123,7 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	job->kill_now = kind == ACTION_DELETE;
 	job->remake_work_disk = worst == CLASS_DATA_LOSS && vm->row.allow_data_loss;
 	job->resume = vm->paused;
+	job->adopted = vm->adopted != NULL;
 	job->plugs_memory = vm->seen_memory_max > vm->seen_memory;
 	job->disks_made = vm->row.image_digest != NULL;
 	job->address = xstrdup(vm->row.address);

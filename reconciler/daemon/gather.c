@@ -8,15 +8,17 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* Its creation was complete, but the daemon died before it could say so in the store. */
-static void recall_creation(struct bangerd *d, struct vm *vm)
+/* What only its directory knows: a process that was adopted; and that its creation was complete,
+ * when the daemon died before it could say so in the store. */
+static void recall(struct bangerd *d, struct vm *vm)
 {
 	char digest[65];
-	if (vm->row.image_digest)
-		return;
 	auto_free char *dir = xasprintf("%s/%s", d->vms_dir, vm->row.id);
 	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || made_read(fd, digest) < 0)
+	if (fd < 0)
+		return;
+	vm->adopted = adopted_read(fd);
+	if (vm->row.image_digest || made_read(fd, digest) < 0)
 		return;
 	vm->row.image_digest = xstrdup(digest);
 	if (!vm->applied) {
@@ -36,7 +38,7 @@ int gather_store(struct bangerd *d, struct error *err)
 		if (!vm)
 			log_error(NULL, "%s, leaving it alone", bad.text);
 		else
-			recall_creation(d, vm);
+			recall(d, vm);
 		if (vm)
 			vm->untidy = vm_run_is_marked(d->vms_dir, vm->row.id);
 	}
@@ -94,6 +96,20 @@ static void take_process(struct bangerd *d, struct hv_process *process)
 	vm_mark(vm);
 }
 
+static void take_adopted(struct vm *vm)
+{
+	struct hv_process process;
+	const struct adopted *adopted = vm->adopted;
+	if (!adopted || vm->pid || vm->job ||
+	    !qemu_recognise(adopted->pid, adopted->start_ticks, adopted->mark, &process))
+		return;
+	log_info(vm->row.name, "found running, adopted: pid %d", (int)process.pid);
+	vm_running(vm, &hv_qemu, process.pid, process.pidfd, process.start_ticks,
+		   proc_started_ms(process.start_ticks));
+	vm->ready = true; /* nobody could tell */
+	vm_mark(vm);
+}
+
 int gather_host(struct bangerd *d, struct error *err)
 {
 	struct hv_process_vec found = { 0 };
@@ -102,5 +118,7 @@ int gather_host(struct bangerd *d, struct error *err)
 	for (size_t i = 0; i < found.count; i++)
 		take_process(d, &found.at[i]);
 	hv_processes_clear(&found);
+	for (size_t i = 0; i < d->vm_count; i++)
+		take_adopted(d->vms[i]);
 	return 0;
 }

@@ -345,10 +345,12 @@ void links_open(struct vm *vm)
 {
 	if (vm->dirfd < 0)
 		return;
-	if (vm->console_link.fd < 0)
-		console_open(vm);
 	if (vm->monitor.fd < 0)
 		monitor_open(vm);
+	if (vm->adopted)
+		return; /* it has a monitor and nothing else of ours */
+	if (vm->console_link.fd < 0)
+		console_open(vm);
 	if (vm->agent.fd < 0)
 		agent_open(vm);
 }

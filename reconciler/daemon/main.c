@@ -1,5 +1,6 @@
 /* bangerd: opens the store, looks what runs, and keeps both in agreement until it is told to end.
  * Virtual machines are not its children and do not end with it. */
+#include "daemon/host.h"
 #include "daemon/sets.h"
 #include "exec/capability.h"
 #include "base/fs.h"
@@ -206,6 +207,7 @@ static void tear_down(struct bangerd *d)
 	conns_free(d);
 	pool_free(d->pool);
 	host_looks_free(d);
+	adoptions_free(d);
 	for (size_t i = 0; i < d->vm_count; i++)
 		job_free(d->vms[i]->job);
 	watches_free(d);

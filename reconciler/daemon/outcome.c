@@ -144,6 +144,8 @@ static void record_gone(struct vm *vm)
 
 static void process_started(struct vm *vm, struct job *job)
 {
+	adopted_free(vm->adopted);
+	vm->adopted = NULL;
 	vm_running(vm, hv_driver_for(vm->applied->hypervisor), job->started_pid,
 		   take_fd(&job->started_pidfd), job->started_ticks, clock_wall_ms());
 	log_info(vm->row.name, "hypervisor started: pid %d", (int)vm->pid);

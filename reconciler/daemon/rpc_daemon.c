@@ -117,6 +117,7 @@ static const struct {
 	{ "history.specs", rpc_history_specs },
 	{ "host.resources", rpc_host_resources },
 	{ "host.gc", rpc_host_gc },
+	{ "host.adopt", rpc_host_adopt },
 };
 
 rpc_handler rpc_handler_find(const char *method)

@@ -3,6 +3,7 @@
  * The loop gives it a copy of which VMs are known, run and are worked on; what begins in between is
  * protected by locks, identity and the least age of an orphan. */
 #include "daemon/bangerd.h"
+#include "daemon/host.h"
 #include "exec/ledger.h"
 #include "base/log.h"
 
@@ -100,6 +101,12 @@ static int check_digest(struct host_look *look)
 			 "banger gc --dry-run");
 }
 
+static void note_removed(struct host_look *look, const struct object *object)
+{
+	look->removed++;
+	log_info(NULL, "removed %s '%s', %s", object->kind, object->what, object->why);
+}
+
 static void collect(struct host_look *look)
 {
 	struct ledger *ledger = &look->ledger;
@@ -123,8 +130,7 @@ static void collect(struct host_look *look)
 		if (ledger_discard(ledger, object, &err) < 0)
 			cJSON_AddItemToObject(item, "error", error_to_json(&err));
 		else
-			log_info(NULL, "gc: removed %s '%s', %s", object->kind, object->what,
-				 object->why);
+			note_removed(look, object);
 	}
 	json_add_int(look->reply, "left", (int64_t)left);
 }
@@ -140,8 +146,7 @@ static void sweep(struct host_look *look)
 			log_warn(NULL, "cannot sweep %s '%s': %s", object->kind, object->what,
 				 err.text);
 		else
-			log_info(NULL, "swept %s '%s', %s", object->kind, object->what,
-				 object->why);
+			note_removed(look, object);
 	}
 }
 
@@ -165,6 +170,9 @@ static void look_done(struct work *work)
 {
 	struct host_look *look = (struct host_look *)work;
 	bool failed = look->err.code != ERROR_NONE;
+	if (look->removed)
+		event_add(look->d, EVENT_GC, NULL, "%zu orphans removed%s", look->removed,
+			  look->what_for == LOOK_SWEEP ? ", none held data" : "");
 	if (look->later && failed)
 		later_refuse(look->later, &look->err);
 	else if (look->later)
@@ -193,6 +201,8 @@ static struct host_look *look_new(struct bangerd *d, enum look_for what_for)
 		const struct vm *vm = d->vms[i];
 		struct owner *owner = &look->ledger.owners[i];
 		*owner = (struct owner){ .runs = vm->pid != 0, .busy = vm->job != NULL };
+		owner->adopted = vm->adopted ? vm->pid : 0;
+		owner->started_ms = vm->started_ms;
 		str_copy(owner->id, sizeof(owner->id), vm->row.id);
 		str_copy(owner->name, sizeof(owner->name), vm->row.name);
 	}

@@ -130,11 +130,15 @@ static int fresh_id(struct bangerd *d, char id[VM_ID_LEN + 1], struct error *err
 struct vm *vm_create(struct bangerd *d, const char *stack, const struct vm_spec *spec,
 		     struct error *err)
 {
+	char id[VM_ID_LEN + 1];
+	return fresh_id(d, id, err) < 0 ? NULL : vm_create_as(d, id, stack, spec);
+}
+
+struct vm *vm_create_as(struct bangerd *d, const char *id, const char *stack,
+			const struct vm_spec *spec)
+{
 	struct vm *vm = vm_blank(d);
-	if (fresh_id(d, vm->row.id, err) < 0) {
-		free(vm);
-		return NULL;
-	}
+	str_copy(vm->row.id, sizeof(vm->row.id), id);
 	vm->row.name = xstrdup(spec->name);
 	vm->row.stack = xstrdup(stack);
 	vm->row.created_ms = clock_wall_ms();
@@ -206,6 +210,7 @@ void vm_free(struct vm *vm)
 	vm_spec_free(vm->want);
 	vm_spec_free(vm->applied);
 	free(vm->file);
+	adopted_free(vm->adopted);
 	free(vm);
 }
 
@@ -289,6 +294,7 @@ void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **r
 		.exists = true,
 		.disks_made = vm->row.image_digest != NULL,
 		.running = vm->pid != 0,
+		.adopted = vm->adopted != NULL,
 		.have = *ret_have ? *ret_have : vm->applied,
 		.memory_floor = vm->seen_memory,
 		.memory_ceiling = vm->seen_memory_max,

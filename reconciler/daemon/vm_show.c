@@ -130,6 +130,7 @@ cJSON *vm_to_json(const struct vm *vm)
 	add_process(json, vm);
 	add_boot(json, vm);
 	json_add_bool(json, "ephemeral", vm->row.ephemeral);
+	json_add_bool(json, "adopted", vm->adopted != NULL);
 	struct error ignored;
 	if (vm->row.workspace)
 		cJSON_AddItemToObject(

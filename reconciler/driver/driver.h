@@ -41,6 +41,7 @@
 #define VM_FILE_ROOT_COW     "root.cow"	    /* ... what a dm-snapshot of the image differs in */
 #define VM_FILE_WORK_DISK    "work.img"	    /* raw, sparse, ext4 */
 #define VM_FILE_HANDLES	     "handles.json" /* a cache, never believed */
+#define VM_FILE_ADOPTED	     "adopted.json" /* which foreign process it is: exec/adopt.h */
 #define VM_FILE_MADE	     "made"	    /* its creation is complete: exec/handles.h */
 
 enum accel { ACCEL_TCG, ACCEL_KVM };

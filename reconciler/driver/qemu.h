@@ -37,6 +37,16 @@ int qemu_set_ports(int vm_dirfd, const struct port_list *from, const struct port
 int qemu_set_memory(int vm_dirfd, uint64_t bytes, struct hv_memory *ret, struct error *err);
 int qemu_grow_disk(int vm_dirfd, enum hv_disk disk, uint64_t size_bytes, struct error *err);
 
+/* --- for qemu_adopt.c, of a process that is not ours --- */
+struct qmp;
+struct hv_foreign;
+/* Size, disks, devices, network. */
+int qemu_ask_machine(struct qmp *qmp, int proc_dirfd, struct hv_foreign *ret, struct error *err);
+/* "127.0.0.1:8080:80,…/udp"; NULL when there are none. */
+int qemu_list_ports(struct qmp *qmp, char **ret, struct error *err);
+/* Absolute and without links, seen from the process's directory. */
+char *foreign_path(int proc_dirfd, pid_t pid, const char *path);
+
 /* One forwarding as QEMU writes it, "tcp:127.0.0.1:8080" (guest 0) or "tcp:127.0.0.1:8080-:80". */
 void qemu_forward_text(struct buf *to, const struct port_spec *port, bool with_guest);
 /* The reverse, of the part before "-"; address points into room. */

@@ -104,7 +104,7 @@ static bool parse_rule(const char *line, struct rule *ret)
 	return true;
 }
 
-static int ask_rules(struct qmp *qmp, struct rule_vec *ret, struct error *err)
+static int list_rules(struct qmp *qmp, struct rule_vec *ret, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT;
 	if (qmp_human(qmp, "info usernet", &text, err) < 0)
@@ -114,6 +114,26 @@ static int ask_rules(struct qmp *qmp, struct rule_vec *ret, struct error *err)
 	for (char *line; (line = strsep(&rest, "\n"));)
 		if (parse_rule(line, &rule))
 			rule_vec_push(ret, rule);
+	return 0;
+}
+
+int qemu_list_ports(struct qmp *qmp, char **ret, struct error *err)
+{
+	auto_rules struct rule_vec rules = { 0 };
+	auto_buf struct buf text = BUF_INIT;
+	if (list_rules(qmp, &rules, err) < 0)
+		return -1;
+	for (size_t i = 0; i < rules.count; i++)
+		buf_addf(&text, "%s%s:%u:%u%s", i ? "," : "", rules.at[i].address, rules.at[i].host,
+			 rules.at[i].guest, rules.at[i].proto == PORT_UDP ? "/udp" : "");
+	*ret = rules.count ? buf_take(&text) : NULL;
+	return 0;
+}
+
+static int ask_rules(struct qmp *qmp, struct rule_vec *ret, struct error *err)
+{
+	if (list_rules(qmp, ret, err) < 0)
+		return -1;
 	/* The one for SSH is always there: without any, this QEMU writes the list differently. */
 	if (!ret->count)
 		return error_set(err, ERROR_SYSTEM, "cannot read QEMU's list of forwardings");

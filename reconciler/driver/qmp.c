@@ -37,11 +37,11 @@ static int pause_for(const struct qmp *qmp, uint64_t ms, struct error *err)
 	return 0;
 }
 
-static int connect_monitor(struct qmp *qmp, int vm_dirfd, struct error *err)
+static int connect_monitor(struct qmp *qmp, int dirfd, const char *name, struct error *err)
 {
 	for (uint64_t pause = FIRST_PAUSE_MS;; pause = pause * 2) {
 		uint64_t left = left_ms(qmp);
-		qmp->fd = unix_connect(vm_dirfd, VM_FILE_MONITOR, left ? left : 1, 0, err);
+		qmp->fd = unix_connect(dirfd, name, left ? left : 1, 0, err);
 		if (qmp->fd >= 0)
 			return 0;
 		if (qmp->pidfd < 0 || (err->sys != ENOENT && err->sys != ECONNREFUSED))
@@ -128,12 +128,13 @@ static int read_greeting(struct qmp *qmp, struct error *err)
 	return error_set(err, ERROR_SYSTEM, "the monitor's greeting is not QEMU's");
 }
 
-int qmp_open(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct qmp *ret, struct error *err)
+int qmp_open_at(int dirfd, const char *name, int pidfd, uint64_t timeout_ms, struct qmp *ret,
+		struct error *err)
 {
 	auto_qmp struct qmp qmp = QMP_INIT;
 	qmp.pidfd = pidfd;
 	qmp.deadline_ms = clock_monotonic_ms() + timeout_ms;
-	if (connect_monitor(&qmp, vm_dirfd, err) < 0)
+	if (connect_monitor(&qmp, dirfd, name, err) < 0)
 		return -1;
 	if (read_greeting(&qmp, err) < 0)
 		return -1;
@@ -144,6 +145,11 @@ int qmp_open(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct qmp *ret, stru
 	*ret = qmp;
 	qmp = QMP_INIT;
 	return 0;
+}
+
+int qmp_open(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct qmp *ret, struct error *err)
+{
+	return qmp_open_at(vm_dirfd, VM_FILE_MONITOR, pidfd, timeout_ms, ret, err);
 }
 
 void qmp_close(struct qmp *qmp)

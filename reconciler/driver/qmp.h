@@ -36,6 +36,9 @@ struct qmp {
  * ERROR_TIMEOUT: no greeting; another client has the monitor, or QEMU hangs.
  * ERROR_CANCELLED: the process of pidfd ended. */
 int qmp_open(int vm_dirfd, int pidfd, uint64_t timeout_ms, struct qmp *ret, struct error *err);
+/* The same for a monitor of any name. */
+int qmp_open_at(int dirfd, const char *name, int pidfd, uint64_t timeout_ms, struct qmp *ret,
+		struct error *err);
 void qmp_close(struct qmp *qmp);
 #define auto_qmp __attribute__((cleanup(qmp_close)))
 

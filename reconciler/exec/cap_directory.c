@@ -59,8 +59,10 @@ bool vm_run_is_marked(const char *vms_dir, const char *id)
 	auto_free char *path = xasprintf("%s/%s/" VM_FILE_RUN, vms_dir, id);
 	return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
+
 static const struct vm_file own_files[] = {
 	{ .name = VM_FILE_LOCK },
+	{ .name = VM_FILE_RUN },
 	{ .name = VM_FILE_LOG },
 	{ .name = VM_FILE_CONSOLE_LOG },
 	{ .name = VM_FILE_CONSOLE_LOG ".1" },

@@ -1,5 +1,6 @@
 /* The hypervisor's process: started last, asked to end first. */
 #include "exec/capability.h"
+#include "driver/adopt.h"
 #include "guest/guest.h"
 #include "sys/proc.h"
 
@@ -112,6 +113,21 @@ static int check_ended(struct job *job, struct error *err)
 	return 0;
 }
 
+/* Nobody of ours is in a guest that was adopted: the button is all there is. Only QEMUs are. */
+static bool press_button(struct job *job)
+{
+	struct error ignored;
+	job_stage(job, "stop", "pressing the power button");
+	return qemu_power_button(job->dirfd, AGENT_TIMEOUT_MS, &ignored) == 0;
+}
+
+static bool ask_agent(struct job *job)
+{
+	struct error ignored;
+	job_stage(job, "stop", "asking the agent");
+	return agent_call(job->dirfd, "poweroff", NULL, AGENT_TIMEOUT_MS, NULL, &ignored) == 0;
+}
+
 static int end_hypervisor(struct job *job, struct error *err)
 {
 	if (job->pidfd < 0)
@@ -119,11 +135,8 @@ static int end_hypervisor(struct job *job, struct error *err)
 	if (gone_within(job, 0))
 		return 0;
 	if (job_open_directory(job, err) == 0 && !job->kill_now) {
-		struct error ignored;
-		job_stage(job, "stop", "asking the agent");
-		if (agent_call(job->dirfd, "poweroff", NULL, AGENT_TIMEOUT_MS, NULL, &ignored) ==
-			    0 ||
-		    gone_within(job, 0) || ask_over_ssh(job)) {
+		if (job->adopted ? press_button(job)
+				 : ask_agent(job) || gone_within(job, 0) || ask_over_ssh(job)) {
 			job_stage(job, "stop", "waiting for the guest");
 			if (gone_within(job, job->host->stop_timeout_ms))
 				return 0;

@@ -7,9 +7,15 @@
 
 static const struct vm_file run_files[] = {
 	{ .name = VM_FILE_MONITOR, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	{ .name = VM_FILE_MONITOR, .kind = "socket", .need = NEED_RUN, .type = S_IFLNK },
+	{ .name = VM_FILE_ADOPTED, .kind = "handles", .need = NEED_RUN },
 	{ .name = VM_FILE_AGENT, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
 	{ .name = VM_FILE_EXEC, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
 	{ .name = VM_FILE_CONSOLE, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	{ .name = VM_FILE_API, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	{ .name = VM_FILE_VSOCK, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	{ .name = VM_FILE_CONSOLE_PIPE, .kind = "pipe", .need = NEED_RUN, .type = S_IFIFO },
+	{ .name = VM_FILE_KERNEL, .kind = "kernel", .need = NEED_RUN },
 	{ .name = VM_FILE_PID, .kind = "pid file", .need = NEED_RUN },
 	{ .name = VM_FILE_HANDLES, .kind = "handles", .need = NEED_RUN },
 	{ 0 },
@@ -19,7 +25,7 @@ static int clear_sockets(struct job *job, struct error *err)
 {
 	if (job->dirfd < 0)
 		return 0;
-	if (hv_files_remove(job->dirfd, err) < 0)
+	if (hv_files_remove(job->dirfd, err) < 0 || fs_unlink(job->dirfd, VM_FILE_ADOPTED, err) < 0)
 		return -1;
 	return fs_unlink(job->dirfd, VM_FILE_HANDLES, err);
 }

@@ -37,6 +37,7 @@ struct job {
 	bool tidy;	       /* STOP of a run whose process is gone already */
 	bool kill_now;	       /* stop without asking the guest (delete, data is going anyway) */
 	bool plugs_memory;     /* LIVE: it was started with room for more */
+	bool adopted;	       /* what runs was started by somebody else: no agent, no key */
 	bool resume;	       /* LIVE: the guest stands still, let it go on */
 	bool remake_work_disk; /* its shrinking was allowed */
 	char id[16];

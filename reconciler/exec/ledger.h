@@ -47,7 +47,9 @@ struct owner {
 	char id[16];
 	char name[VM_NAME_MAX + 1];
 	bool runs;
-	bool busy; /* a job works on it */
+	bool busy;     /* a job works on it */
+	pid_t adopted; /* its process, when somebody else started it; 0 */
+	int64_t started_ms;
 };
 
 struct ledger {

@@ -44,6 +44,15 @@ static int probe_hypervisors(struct ledger *ledger, struct error *err)
 		object->since_ms = proc_started_ms(process->start_ticks);
 	}
 	hv_processes_clear(&found);
+	for (size_t i = 0; i < ledger->owner_count; i++) {
+		const struct owner *owner = &ledger->owners[i];
+		if (!owner->adopted)
+			continue;
+		struct object *object = ledger_add(ledger, &ledger_hypervisors, "process",
+						   xasprintf("pid %d", (int)owner->adopted));
+		str_copy(object->id, sizeof(object->id), owner->id);
+		object->since_ms = owner->started_ms;
+	}
 	return 0;
 }
 

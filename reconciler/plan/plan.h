@@ -86,6 +86,7 @@ struct plan_vm_state {
 	/* How little and how much memory the process can have, as it was started; 0: unknown. */
 	uint64_t memory_floor, memory_ceiling;
 	struct plan_workspace workspace;
+	bool adopted;	     /* its process was started by somebody else: no change but a new one */
 	bool image_outdated; /* --update-images was asked and the name points elsewhere now */
 	uint64_t boot_ms;    /* how long it takes to be ready, as last measured; 0: unknown */
 };

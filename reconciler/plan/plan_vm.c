@@ -75,6 +75,8 @@ static void compare(struct judgement *j)
 {
 	struct vm_plan *plan = j->plan;
 	struct capabilities can = j->policy->can;
+	if (j->have->adopted && j->have->running)
+		can = (struct capabilities){ 0 };
 	bool memory = can.live_memory && j->have->running;
 	can.memory_floor = memory ? j->have->memory_floor : 0;
 	can.memory_ceiling = memory ? j->have->memory_ceiling : 0;

@@ -48,6 +48,8 @@ const struct rpc_method rpc_methods[] = {
 	{ "history.show", "rev, [after]", "what a revision changed" },
 	{ "history.specs", "rev, [offset]", "what was wanted at a revision" },
 	{ "host.resources", "[offset], [orphans]", "all that is banger's on this host, and whose" },
+	{ "host.adopt", "pid or socket, [image], [take], [name]",
+	  "a hypervisor that somebody else started" },
 	{ "host.gc", "[dry_run], [digest]", "remove orphans" },
 	{ "doctor", "", "check this host" },
 };
