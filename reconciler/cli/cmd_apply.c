@@ -219,7 +219,10 @@ static int explain_refusal(struct cli *cli, const struct request *request,
 	if (why->code != ERROR_CONFLICT || fetch(cli, request, &now, &err) < 0 ||
 	    !strcmp(now.digest, before->digest))
 		return fail(cli, why);
-	if (plan_is_empty(&now.plan) && !plan_is_refused(&now.plan)) {
+	/* A plan that was kept was made for a host that is no more: that is refused, whatever there
+	 * is to do. */
+	bool kept = json_get(request->params, "host") != NULL;
+	if (!kept && plan_is_empty(&now.plan) && !plan_is_refused(&now.plan)) {
 		cli_note(cli, "what was planned has been done in the meantime");
 		return STATUS_DONE;
 	}
