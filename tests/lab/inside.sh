@@ -41,7 +41,7 @@ if [ -e run/shell ]; then
 		cd /lab; PS1='lab:\w# '; stty $(cat run/shell)
 		echo "The tree is in /lab: tests/e2e/run.py --no-pull NAME-PART runs scenarios. The machine ends with this shell."
 	END
-	setsid -c sh -c 'exec bash -l < /dev/ttyS0 > /dev/ttyS0 2>&1'
+	setsid -c -w bash -l < /dev/ttyS0 > /dev/ttyS0 2>&1
 	exit
 fi
 # shellcheck disable=SC2046 # lists of words
