@@ -142,7 +142,7 @@ def main():
         pass
     report = Report()
     if set(names) & {"save", "boot", "restart"}:
-        run.prepare_images()
+        run.prepare_images(["tiny"])
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
