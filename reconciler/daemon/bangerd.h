@@ -448,6 +448,7 @@ struct bangerd {
 	struct loop_timer *agents_grace, *reserve;
 	bool agents_known;	     /* guests had time to answer since we began */
 	struct round *reserve_round; /* under way */
+	bool any_note;		     /* some VM had one once: they have to be taken back */
 	bool any_dirty, any_gated, ops_moved, failed, swept;
 	struct image_hint *hints; /* stack_context()'s */
 	size_t hint_count;

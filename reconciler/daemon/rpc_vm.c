@@ -364,6 +364,7 @@ static int delete_vm(struct request *request, struct vm *vm, const struct op **r
 	if (vm->want->protect || (vm->applied && vm->applied->protect)) {
 		vm_event(vm, EVENT_REFUSED, "delete: it is protected");
 		snprintf(vm->note, sizeof(vm->note), "delete was refused: it is protected");
+		vm->d->any_note = true;
 		return error_set(err, ERROR_CONFLICT,
 				 "vm '%s' is protected: banger set %s protect=false first",
 				 vm->row.name, vm->row.name);

@@ -21,12 +21,15 @@ void vm_note_plan(struct bangerd *d, const struct plan *plan, const char *stack)
 {
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct vm_plan *action = &plan->vms[i];
-		struct vm *vm = vm_find(d, action->name);
+		bool aside = is_set_aside(action, plan->needs_adopt);
+		/* At every look of a watch, of which nearly all leave nothing undone. */
+		struct vm *vm = aside || d->any_note ? vm_find(d, action->name) : NULL;
 		if (!vm)
 			continue;
 		vm->note[0] = '\0';
-		if (!is_set_aside(action, plan->needs_adopt))
+		if (!aside)
 			continue;
+		d->any_note = true;
 		bool by_guard = action->kind == ACTION_KEEP && plan->guard[0];
 		snprintf(vm->note, sizeof(vm->note), "stack '%s': %s%s%s%s", stack,
 			 action->kind == ACTION_KEEP ? "" : "refused: ",
