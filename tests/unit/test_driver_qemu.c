@@ -28,6 +28,7 @@
 
 struct world {
 	char root[64]; /* a state directory */
+	char id[16];
 	char *vms, *dir, *kernel;
 	int dirfd;
 	struct vm_machine machine;
@@ -52,7 +53,10 @@ static int world_new(void **state)
 	memcpy(w->root, "/tmp/banger-test-XXXXXX", 24);
 	assert_non_null(mkdtemp(w->root));
 	w->vms = xasprintf("%s/vms", w->root);
-	w->dir = xasprintf("%s/ab12", w->vms);
+	/* Its address is derived from its id: another run of this test at the same time has
+	 * another. */
+	snprintf(w->id, sizeof(w->id), "t%d", (int)getpid());
+	w->dir = xasprintf("%s/%s", w->vms, w->id);
 	w->kernel = xasprintf("%s/kernel,with=comma", w->root);
 	assert_int_equal(fs_mkdirs(w->dir, 0700, &err), 0);
 	w->dirfd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -63,10 +67,10 @@ static int world_new(void **state)
 		openat(w->dirfd, VM_FILE_ROOT_DISK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(ftruncate(root, 1 << 20), 0);
 	static char address[16], mac[18];
-	assert_int_equal(net_user_address("ab12", NULL, 0, address, &err), 0);
-	net_mac("ab12", mac);
+	assert_int_equal(net_user_address(w->id, NULL, 0, address, &err), 0);
+	net_mac(w->id, mac);
 	w->list = (struct port_list){ .at = w->ports };
-	w->machine = (struct vm_machine){ .id = "ab12",
+	w->machine = (struct vm_machine){ .id = w->id,
 					  .name = "web",
 					  .dir = w->dir,
 					  .dirfd = w->dirfd,
@@ -182,7 +186,7 @@ static void a_started_vm_is_found_and_quits(void **state)
 	find(w, &found);
 	assert_int_equal(found.count, 1);
 	const struct hv_process *process = &found.at[0];
-	assert_string_equal(process->id, "ab12");
+	assert_string_equal(process->id, w->id);
 	assert_int_equal(process->pid, w->pid);
 	assert_int_equal(process->vcpus, 2);
 	assert_int_equal(process->memory, 96 * MIB);
