@@ -3,6 +3,7 @@
 #include "daemon/host.h"
 #include "daemon/sets.h"
 #include "exec/capability.h"
+#include "exec/ledger.h"
 #include "base/fs.h"
 #include "base/log.h"
 
@@ -267,6 +268,7 @@ int main(int argc, char **argv)
 #ifdef BANGER_FAILPOINTS
 		} else if (!strcmp(argv[i], "--list-steps")) {
 			image_pull_steps_print(stdout);
+			ledger_steps_print(stdout);
 			workspace_steps_print(stdout);
 			steps_print(stdout); /* what BANGER_FAILPOINT="before ..." can name */
 			return 0;

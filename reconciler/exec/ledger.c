@@ -157,16 +157,16 @@ uint64_t ledger_digest(const struct ledger *ledger, bool data)
 
 int ledger_discard(const struct ledger *ledger, const struct object *object, struct error *err)
 {
-#ifdef BANGER_FAILPOINTS
-	char point[64];
-	snprintf(point, sizeof(point), "before gc %s", object->kind);
-	failpoint_hit(point);
-#endif
+	FAILPOINT_STEP("before", object->from->name);
 	if (object->from->discard(ledger, object, err) < 0)
 		return -1;
-#ifdef BANGER_FAILPOINTS
-	snprintf(point, sizeof(point), "after gc %s", object->kind);
-	failpoint_hit(point);
-#endif
+	FAILPOINT_STEP("after", object->from->name);
 	return 0;
+}
+
+void ledger_steps_print(FILE *to)
+{
+	for (const struct ledger_kind *const *row = ledger_kinds; *row; row++)
+		if ((*row)->discard)
+			fprintf(to, "gc\t%s\n", (*row)->name);
 }

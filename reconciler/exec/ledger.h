@@ -9,6 +9,7 @@
 
 #include "exec/job.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
 
 #define LEDGER_MIN_AGE_MS 60000 /* what is younger may be on its way to its owner */
@@ -92,5 +93,8 @@ void object_of_file(struct object *object, const struct stat *st);
 /* Is name below dirfd still that very file? 1 yes, 0 gone, -1 another: CONFLICT. */
 int object_is_there(const struct object *object, int dirfd, const char *name, struct error *err);
 const struct owner *ledger_owner(const struct ledger *ledger, const char *id);
+
+/* "gc<TAB>processes" for every row that takes things away. */
+void ledger_steps_print(FILE *to);
 
 #endif

@@ -114,10 +114,9 @@ class Matrix:
         self.no_orphans()
 
     def no_orphans(self):
-        temporary = [name for store in ("images", "kernels", ".") for name in os.listdir(os.path.join(self.home.state, store))
-                     if name.startswith(".building") or name.endswith(".tmp")]
-        if temporary:
-            self.fault("leaked", f"files {temporary}")
+        orphans = self.home.banger("resources", "--orphans", "-o", "json").json()
+        if orphans:
+            self.fault("leaked", f"orphans {[(item['kind'], item['what']) for item in orphans]}")
 
     # --- dying ---
     def die(self, point, *command):
@@ -262,6 +261,33 @@ def scenario_crash_matrix_pull(home):
         names = set(os.listdir(images))
         if names != usual:
             matrix.fault("leaked", f"{sorted(names - usual)}")
+    matrix.end(wanted)
+
+
+def scenario_crash_matrix_gc(home):
+    """A store that was lost, and half-made things: killed at each of them, the next gc goes on."""
+    home.fake_qemu()
+    home.env["XDG_CACHE_HOME"] = os.path.join(home.dir, "cache")
+    matrix = Matrix(home)
+    half = os.path.join(home.state, "images", ".building-1-0")
+    partial = os.path.join(home.dir, "cache", "banger", "archives", "partial", "x.deb")
+    wanted = points("gc")
+    for point in wanted:
+        home.env.pop("BANGER_GC_MIN_AGE_MS", None)
+        home.banger("create", "box", *FLAGS)
+        home.banger("daemon", "stop")
+        for name in os.listdir(home.state):
+            if name.startswith("banger.db"):
+                os.unlink(os.path.join(home.state, name))
+        for path in (os.path.join(half, "rootfs.ext4"), partial):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            open(path, "w").close()
+        home.env["BANGER_GC_MIN_AGE_MS"] = "0"
+        matrix.die(point, "gc", "--yes")
+        home.banger("gc", "--yes")
+        if home.banger("gc").out != "No orphans.\n" or os.path.exists(half) or os.path.exists(partial):
+            matrix.fault("leaked", home.banger("resources", "--orphans").out)
+        matrix.gone()
     matrix.end(wanted)
 
 
