@@ -30,8 +30,9 @@ def scenarios(parts):
             if name.startswith("scenario_") and callable(fn):
                 title = f"{prefix}{module[5:]}/{name[9:]}"
                 if not parts or any(part in title for part in parts):
-                    found.append((module, name, title))
-    return found
+                    found.append((module, name, title, not getattr(fn, "takes_minutes", False)))
+    # The long ones first, so that none is alone at the end.
+    return [one[:3] for one in sorted(found, key=lambda one: one[3])]
 
 
 def run_one(module, name, title):

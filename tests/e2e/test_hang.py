@@ -69,3 +69,6 @@ def scenario_a_guest_whose_sshd_hangs_or_that_reboots(home):
     home.banger("workspace", "prepare", "box", repo, "--force")
     equal(home.banger("exec", "box", "--", "cat", "a.txt").out, "a\n", "the next try")
     equal(home.ssh("box", "sh", "-c", "ls -A /root | grep banger-workspace; true"), "", "nothing half-made stays")
+
+
+scenario_a_guest_whose_sshd_hangs_or_that_reboots.takes_minutes = True

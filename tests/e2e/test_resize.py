@@ -114,6 +114,9 @@ def scenario_memory_and_disks_under_a_working_guest(home):
         check("(restart)" in text, f"{memory}\n{text}")
 
 
+scenario_memory_and_disks_under_a_working_guest.takes_minutes = True
+
+
 def scenario_a_guest_that_refuses_is_named(home):
     """A stand-in whose guest goes a quarter of the way, then not, then all of it."""
     home.fake_qemu(follow=25)

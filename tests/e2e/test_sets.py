@@ -268,3 +268,6 @@ def scenario_a_roll_over_six_real_replicas(home):
     check(all(vms[n]["ready"] for n in NAMES), f"{vms}")
     equal({n: p for n, p in pids(home).items() if n != "worker-1"}, {n: p for n, p in good.items() if n != "worker-1"}, "pids")
     equal(home.ssh("worker-1", "sh", "-c", "grep -c loglevel=4 /proc/cmdline"), "1", "worker-1 is what it was")
+
+
+scenario_a_roll_over_six_real_replicas.takes_minutes = True

@@ -85,9 +85,15 @@ def scenario_stop_loses_nothing(home):
     check(stop_three_ways(home, "box", "dropbear", False) < 20, "the agent's way is no timeout")
 
 
+scenario_stop_loses_nothing.takes_minutes = True
+
+
 def scenario_debian_stop_loses_nothing(home):
     home.banger("create", "box", *DEBIAN, timeout=600)
     check(stop_three_ways(home, "box", "sshd", True) < 40, "the agent's way is no timeout")
+
+
+scenario_debian_stop_loses_nothing.takes_minutes = True
 
 
 def scenario_debian_is_a_guest_like_any_other(home):

@@ -86,3 +86,6 @@ def scenario_two_hundred_mebibytes(home):
         if verb == "stop":
             home.banger("start", "web")
     equal((home.vms(), home.vm_dirs(), home.hypervisors()), ({}, [], []), "nothing is left")
+
+
+scenario_two_hundred_mebibytes.takes_minutes = True

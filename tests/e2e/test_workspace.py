@@ -164,6 +164,9 @@ def scenario_a_workspace_there_and_back(home):
     home.banger("delete", "web")
 
 
+scenario_a_workspace_there_and_back.takes_minutes = True
+
+
 def scenario_repositories_of_every_kind(home):
     """Bare, shallow, detached, worktree, metadata only, full with submodules, or a clear error."""
     origin = repository(home, "origin", {"a.txt": "a\n", "dir/b.txt": "b\n", "link": "x", "gone/deep/file": "x\n"})
@@ -243,6 +246,9 @@ def scenario_repositories_of_every_kind(home):
     os.unlink(os.path.join(origin, "noise"))
     home.banger("workspace", "prepare", "web", origin, "--force")
     home.banger("delete", "web")
+
+
+scenario_repositories_of_every_kind.takes_minutes = True
 
 
 def scenario_cp_and_ssh_config(home):
