@@ -16,7 +16,7 @@ Q          := $(if $(V),,@)
 # "  CC    file.c", unless the commands themselves are shown, or with -s nothing.
 say         = $(if $(V)$(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),,@printf '  %-6s%s\n' $(1) $(2))
 
-DEPS       := yaml-0.1 sqlite3 libssh libcjson libarchive devmapper
+DEPS       := yaml-0.1 sqlite3 libssh libcjson libarchive devmapper libnl-route-3.0
 READY      := $(shell command -v $(firstword $(CC)) > /dev/null && $(PKG_CONFIG) --exists $(DEPS) 2> /dev/null && echo yes)
 need_packages = $(if $(READY),,$(error packages are missing: 'make deps' installs them))
 WARN       := -Wall -Wextra -Wshadow -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wvla \

@@ -32,9 +32,8 @@ struct field {
 	/* Numbers, sizes (bytes) and durations (ms). step: must be a multiple, 0 = any. */
 	uint64_t min, max, step, fallback;
 	const char *fallback_text; /* of strings */
-	/* Of enums: names by value, ended by NULL; `later` are values that a newer banger knows. */
+	/* Of enums: names by value, ended by NULL. */
 	const char *const *choices;
-	const char *const *later;
 
 	/* What a change does to a running VM: `change`, unless decide() knows better. */
 	enum change_class (*decide)(const struct vm_spec *have, const struct vm_spec *want,

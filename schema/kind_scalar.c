@@ -257,12 +257,6 @@ static bool parse_enum(const struct field *f, const struct yaml_node *node, cons
 			*(unsigned *)to = i;
 			return true;
 		}
-	for (size_t i = 0; f->later && f->later[i]; i++)
-		if (!strcmp(text, f->later[i])) {
-			READER_FAULT(r, node, path, "'%s' is not supported by this version, use %s",
-				     text, known.data);
-			return false;
-		}
 	READER_FAULT(r, node, path, "must be %s, not '" SHOWN "'%s", known.data, text,
 		     did_you_mean(hint, text, f->choices));
 	return false;

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck disable=SC2089 # the quotes are part of the macros' text
 flags="-std=c11 -D_GNU_SOURCE -I. -Ireconciler -DBANGER_VERSION=\"lint\" -DBANGER_SHARE_DIR=\"/x\"
-	$(pkg-config --cflags yaml-0.1 sqlite3 libssh libcjson libarchive devmapper)"
+	$(pkg-config --cflags yaml-0.1 sqlite3 libssh libcjson libarchive devmapper libnl-route-3.0)"
 
 # shellcheck disable=SC2086,SC2090 # flags are words
 if [ "${1:-}" = tool ]; then

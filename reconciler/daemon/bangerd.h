@@ -421,6 +421,7 @@ struct round;
 struct bangerd {
 	struct paths paths;
 	struct host host;
+	struct net_subnet subnet; /* host.subnet, as root */
 	char *vms_dir, *agent_cpio, *client_key, *identity;
 	int runtime_fd, lock_fd, cancel_fd; /* cancel_fd: readable when the daemon ends */
 	struct loop *loop;

@@ -87,20 +87,27 @@ static bool needs_address(const struct vm *vm, enum action_kind kind)
 
 /* Chosen here and not by the job, and written down before it begins: two jobs never take one
  * address, and a daemon that dies while the VM starts knows it again. When all are taken (somebody
- * listens on 0.0.0.0) the job finds that out once more and says so. */
+ * listens on 0.0.0.0) the job finds that out once more and says so. It stays as long as the VM
+ * does, unless that moves to another network. */
 static void reserve_address(struct vm *vm)
 {
 	struct bangerd *d = vm->d;
 	struct error ignored;
 	char address[16];
-	if (vm->row.address)
+	bool bridge = d->host.subnet && job_wants_bridge(&d->host, target_of(vm));
+	const char *old = vm->row.address;
+	if (old && (bridge ? net_subnet_has(d->host.subnet, old) : net_address_is_user(old)))
 		return;
+	free(take_ptr(&vm->row.address));
 	auto_free const char **taken = xcalloc(d->vm_count + 1, sizeof(*taken));
 	size_t count = 0;
 	for (size_t i = 0; i < d->vm_count; i++)
 		if (d->vms[i] != vm && d->vms[i]->row.address)
 			taken[count++] = d->vms[i]->row.address;
-	if (net_user_address(vm->row.id, taken, count, address, &ignored) == 0)
+	int found = bridge ? net_bridge_address(d->host.subnet, vm->row.id, taken, count, address,
+						&ignored)
+			   : net_user_address(vm->row.id, taken, count, address, &ignored);
+	if (found == 0)
 		vm->row.address = xstrdup(address);
 	vm_save_or_log(vm);
 }

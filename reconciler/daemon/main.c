@@ -68,6 +68,16 @@ static const struct disk_driver *const *disk_preference(const struct bangerd *d)
 	return one ? one : d->paths.system ? disk_drivers_system : disk_drivers_session;
 }
 
+/* BANGER_SUBNET=10.9.0.0/16 */
+static int choose_subnet(struct bangerd *d, struct error *err)
+{
+	const char *text = secure_getenv("BANGER_SUBNET");
+	if (!d->paths.system)
+		return 0;
+	d->host.subnet = &d->subnet;
+	return net_subnet_parse(text ? text : NET_SUBNET_DEFAULT, &d->subnet, err);
+}
+
 static int prepare_host(struct bangerd *d, struct error *err)
 {
 	learn_user(d);
@@ -89,6 +99,8 @@ static int prepare_host(struct bangerd *d, struct error *err)
 		.start_timeout_ms = timeout_from("BANGER_START_TIMEOUT_MS", 15000),
 		.stop_timeout_ms = timeout_from("BANGER_STOP_TIMEOUT_MS", 45000),
 	};
+	if (choose_subnet(d, err) < 0)
+		return -1;
 	d->runtime_fd = open(d->paths.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->runtime_fd < 0)
 		return error_sys(err, "cannot open '%s'", d->paths.runtime);
@@ -155,6 +167,16 @@ static void watch_machine(struct bangerd *d)
 		log_error(NULL, "cannot watch '%s': %s", path, err.text);
 }
 
+/* What runs whose end nobody saw left of devices. */
+static void sweep(const struct bangerd *d)
+{
+	struct error err;
+	if (disk_dm_sweep(d->vms_dir, &err) < 0)
+		log_warn(NULL, "cannot take away what is left of system disks: %s", err.text);
+	if (d->host.subnet && net_tap_sweep(d->vms_dir, &err) < 0)
+		log_warn(NULL, "cannot take away what is left of the network: %s", err.text);
+}
+
 static int set_up(struct bangerd *d, struct error *err)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -172,9 +194,7 @@ static int set_up(struct bangerd *d, struct error *err)
 	d->store = store_open(path, err);
 	d->resync = loop_timer_new(d->loop, resync, d);
 	d->ttl = loop_timer_new(d->loop, ttl_due, d);
-	struct error swept;
-	if (disk_dm_sweep(d->vms_dir, &swept) < 0)
-		log_warn(NULL, "cannot take away what is left of system disks: %s", swept.text);
+	sweep(d);
 	if (!d->store || events_open(d, err) < 0 || gather_store(d, err) < 0 ||
 	    gather_host(d, err) < 0 || conns_listen(d, err) < 0)
 		return -1;

@@ -61,7 +61,7 @@ static void add_endpoints(const struct vm *vm, cJSON *answer)
 		else if (forward)
 			text = xasprintf("%s:%u", forward->address, forward->host);
 		else if (port == 22 && !udp)
-			text = xasprintf("%s:%d", vm->row.address, USER_SSH_PORT);
+			text = xasprintf("%s:%u", vm->row.address, net_ssh_port(vm->row.address));
 		json_add_str(one, "endpoint", text);
 	}
 }

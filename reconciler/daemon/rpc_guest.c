@@ -161,7 +161,7 @@ HANDLER(rpc_vm_ssh)
 		cJSON_AddItemToObject(*ret, "wanted_workspace",
 				      workspace_spec_to_json(&vm->want->workspace));
 	json_add_str(*ret, "address", vm->row.address);
-	json_add_int(*ret, "port", USER_SSH_PORT);
+	json_add_int(*ret, "port", net_ssh_port(vm->row.address));
 	json_add_str(*ret, "user", "root");
 	json_add_str(*ret, "identity", d->identity);
 	json_add_str(*ret, "known_hosts", known_hosts);

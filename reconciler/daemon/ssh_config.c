@@ -28,8 +28,8 @@ static void add_path(struct buf *out, const char *key, const char *path)
 static void add_host(struct buf *out, const struct vm *vm)
 {
 	auto_free char *known = xasprintf("%s/%s/known_hosts", vm->d->vms_dir, vm->row.id);
-	buf_addf(out, "\nHost %s.vm\n\tHostName %s\n\tPort %d\n\tUser root\n", vm->row.name,
-		 vm->row.address, USER_SSH_PORT);
+	buf_addf(out, "\nHost %s.vm\n\tHostName %s\n\tPort %u\n\tUser root\n", vm->row.name,
+		 vm->row.address, net_ssh_port(vm->row.address));
 	buf_addf(out, "\tHostKeyAlias banger-%s\n", vm->row.id);
 	add_path(out, "IdentityFile", vm->d->identity);
 	add_path(out, "UserKnownHostsFile", known);

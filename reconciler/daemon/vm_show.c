@@ -121,7 +121,7 @@ cJSON *vm_to_json(const struct vm *vm)
 	json_add_int(json, "memory_max", (int64_t)vm_spec_memory_max(vm->want));
 	json_add_int(json, "memory_now", (int64_t)vm_memory_now(vm));
 	json_add_str(json, "address", vm->row.address);
-	json_add_int(json, "ssh_port", USER_SSH_PORT);
+	json_add_int(json, "ssh_port", net_ssh_port(vm->row.address));
 	add_ports(json, &vm->want->ports);
 	json_add_str(json, "hold",
 		     vm->row.hold >= 0 && vm->row.hold < 3 ? holds[vm->row.hold] : NULL);

@@ -61,8 +61,8 @@ struct vm_machine {
 	bool root_is_qcow2;
 	const char *root_device; /* of a root disk that is no file of the directory; NULL: it is */
 	const char *mac;	 /* 52:54:00:xx:xx:xx */
+	const char *tap;	 /* of the bridge's network; NULL: user networking, which is ... */
 	const char *address;	 /* 127.x.y.z: SSH is forwarded from its port 2222 */
-	const char *tap;	 /* of the bridge's network; NULL: none */
 	bool nat;		 /* false: restrict=on */
 	const struct port_list *ports;
 	enum accel accel;

@@ -148,7 +148,7 @@ void qemu_forward_text(struct buf *to, const struct port_spec *port, bool with_g
 		buf_addf(to, "-:%u", port->guest);
 }
 
-static void add_network(struct arg_vec *args, const struct vm_machine *m)
+static void add_user_network(struct arg_vec *args, const struct vm_machine *m)
 {
 	auto_buf struct buf net = BUF_INIT;
 	buf_addf(&net, "user,id=" QEMU_NETDEV ",ipv6=off,restrict=%s", m->nat ? "off" : "on");
@@ -163,6 +163,16 @@ static void add_network(struct arg_vec *args, const struct vm_machine *m)
 		qemu_forward_text(&net, &m->ports->at[i], true);
 	}
 	add(args, "-netdev", net.data);
+}
+
+static void add_network(struct arg_vec *args, const struct vm_machine *m)
+{
+	if (m->tap)
+		add_taken(args, "-netdev",
+			  xasprintf("tap,id=" QEMU_NETDEV ",ifname=%s,script=no,downscript=no",
+				    m->tap));
+	else
+		add_user_network(args, m);
 	/* No ROM: the guest never boots from the network. */
 	add_taken(args, "-device",
 		  xasprintf("virtio-net-pci,netdev=" QEMU_NETDEV

@@ -90,7 +90,7 @@ static bool ask_over_ssh(struct job *job)
 		return false;
 	struct ssh_target target = {
 		.address = job->address,
-		.port = USER_SSH_PORT,
+		.port = (uint16_t)net_ssh_port(job->address),
 		.identity = job->host->identity,
 		.vm_dirfd = job->dirfd,
 	};

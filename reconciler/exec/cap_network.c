@@ -1,26 +1,74 @@
-/* User networking: the loopback address, its ports, and who the guest is on its wire. */
+/* The network: user networking's loopback address and its ports, or an address and a tap on the
+ * bridge; and who the guest is on its wire. */
 #include "exec/capability.h"
+#include "sys/proc.h"
 
 #include <stdio.h>
 
-static int take_address(struct job *job, struct error *err)
+bool job_wants_bridge(const struct host *host, const struct vm_spec *spec)
+{
+	(void)host;
+	return spec->network == NETWORK_BRIDGE;
+}
+
+static int take_user_address(const struct job *job, struct error *err)
 {
 	char free_now[16];
-	const struct vm_spec *want = job->want;
-	net_mac(job->id, job->mac);
-	job->machine.mac = job->mac;
-	job->machine.address = job->address;
-	job->machine.nat = want->nat;
-	job->machine.ports = &want->ports;
 	if (job->address)
-		return net_user_ports_free(job->address, &want->ports, err);
+		return net_user_ports_free(job->address, &job->want->ports, err);
 	/* The daemon found none that is free; this says why not. */
 	if (net_user_address(job->id, NULL, 0, free_now, err) < 0)
 		return -1;
 	return error_set(err, ERROR_BUSY, "no loopback address was free a moment ago");
 }
 
+static int make_tap(struct job *job, struct error *err)
+{
+	const struct net_subnet *subnet = job->host->subnet;
+	if (!subnet)
+		return error_set(
+			err, ERROR_CONFLICT,
+			"the network 'bridge' is the machine's: it needs bangerd --system, "
+			"or 'network: user' here");
+	if (!job->address)
+		return error_set(err, ERROR_BUSY,
+				 "all addresses of the bridge are taken: give bangerd a larger "
+				 "subnet by BANGER_SUBNET");
+	if (job->want->nat || job->want->ports.count)
+		return error_set(err, ERROR_CONFLICT,
+				 "'nat' and 'ports' need 'network: user' as yet");
+	if (net_tap_make(subnet, job->id, err) < 0)
+		return -1;
+	net_tap_name(job->id, job->tap);
+	job->machine.tap = job->tap;
+	return 0;
+}
+
+static int make_network(struct job *job, struct error *err)
+{
+	const struct vm_spec *want = job->want;
+	net_mac(job->id, job->mac);
+	job->machine.mac = job->mac;
+	job->machine.address = job->address;
+	job->machine.nat = want->nat;
+	job->machine.ports = &want->ports;
+	return job_wants_bridge(job->host, want) ? make_tap(job, err) : take_user_address(job, err);
+}
+
+static int remove_network(struct job *job, struct error *err)
+{
+	return job->host->subnet ? net_tap_remove(job->id, err) : 0;
+}
+
+static void unmake_network(struct job *job)
+{
+	struct error ignored;
+	if (job->dirfd < 0 || !lock_is_held(job->dirfd, VM_FILE_LOCK))
+		remove_network(job, &ignored);
+}
+
 const struct capability cap_network = {
 	.name = "network",
-	.steps = { [PHASE_PREPARE] = { "address", take_address, NULL } },
+	.steps = { [PHASE_PREPARE] = { "network", make_network, unmake_network },
+		   [PHASE_RELEASE] = { "network", remove_network, NULL } },
 };

@@ -5,6 +5,8 @@
 #include "guest/guest.h"
 #include "sys/proc.h"
 
+#include <stdio.h>
+
 static int make_host_key(struct job *job, struct error *err)
 {
 	auto_free char *comment = xasprintf("root@%s", job->name);
@@ -45,18 +47,36 @@ static int find_kernel(struct job *job, struct error *err)
 	return 0;
 }
 
+/* As the guest is to set it up by itself: nobody tells it by DHCP. */
+struct seed_network {
+	char address[24], gateway[16], dns[16];
+};
+
+static void describe_network(const struct job *job, struct seed_network *ret)
+{
+	*ret = (struct seed_network){ "10.0.2.15/24", "10.0.2.2", "10.0.2.3" };
+	if (!job->machine.tap)
+		return;
+	const struct net_subnet *subnet = job->host->subnet;
+	snprintf(ret->address, sizeof(ret->address), "%s/%u", job->address, subnet->prefix);
+	net_subnet_gateway(subnet, ret->gateway);
+	net_upstream_dns(ret->dns);
+}
+
 static int write_seed(struct job *job, struct error *err)
 {
 	if (find_kernel(job, err) < 0)
 		return -1;
+	struct seed_network net;
+	describe_network(job, &net);
 	struct seed seed = {
 		.id = job->id,
 		.name = job->name,
 		.spec = job->want,
 		.mac = job->machine.mac,
-		.address = "10.0.2.15/24",
-		.gateway = "10.0.2.2",
-		.dns = "10.0.2.3",
+		.address = net.address,
+		.gateway = net.gateway,
+		.dns = net.dns[0] ? net.dns : NULL,
 		.client_key = job->host->client_key,
 		.vm_dirfd = job->dirfd,
 		.modules_disk = job->kernel.modules_disk != NULL,

@@ -6,6 +6,7 @@
 #define EXEC_JOB_H
 
 #include "driver/driver.h"
+#include "driver/net_bridge.h"
 #include "exec/pool.h"
 #include "image/image.h"
 #include "plan/plan.h"
@@ -23,6 +24,7 @@ struct host {
 	const char *identity;	/* path of its private half */
 	struct image_store images;
 	const struct disk_driver *const *disks; /* kinds of system disks, by preference */
+	const struct net_subnet *subnet;	/* of the bridge; NULL: user networking is all */
 	unsigned start_timeout_ms;		/* how long a hypervisor may take to answer */
 	unsigned stop_timeout_ms;		/* how long a guest may take to power off */
 };
@@ -71,7 +73,7 @@ struct job {
 	/* the steps' own */
 	int dirfd;
 	char *dir;
-	char mac[18];
+	char mac[18], tap[NET_TAP_MAX];
 	char root_device[DISK_DEVICE_MAX];
 	struct kernel kernel;
 	struct vm_machine machine; /* what a run needs, each step's part put in by it */
@@ -98,6 +100,8 @@ extern const struct step steps_live[];
 /* Runs one after another; on failure unwinds all that was begun, newest first. */
 int steps_run(struct job *job, const struct step *const *steps, size_t count, struct error *err);
 
+/* Is a VM of this spec, started here, to be on the bridge? */
+bool job_wants_bridge(const struct host *host, const struct vm_spec *spec);
 /* What several steps need. */
 int job_open_directory(struct job *job, struct error *err); /* -> job->dirfd */
 /* The image it is made from: the pinned one, else the one of that name now, which it then is. */

@@ -342,6 +342,10 @@ class Home:
         for name in [name for vm in self.vm_dirs() for name in (f"banger-{vm}", f"banger-{vm}-base")]:
             if os.path.exists(f"/dev/mapper/{name}"):
                 subprocess.run(["dmsetup", "remove", "--retry", name], check=True)
+        ours = [f"bgr-{vm}" for vm in self.vm_dirs()] + ["banger0"] if self.system else []
+        for name in ours:
+            if os.path.exists(f"/sys/class/net/{name}"):
+                subprocess.run(["ip", "link", "del", name], check=True)
 
     def keep_logs(self):
         """Where somebody asked for it: what daemon, hypervisors and consoles of a failed scenario said."""

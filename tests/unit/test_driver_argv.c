@@ -78,6 +78,15 @@ static void everything_under_kvm(void **state)
 	compare(&vm, "tests/driver/argv/kvm-all.txt");
 }
 
+static void a_tap_in_place_of_user_networking(void **state)
+{
+	(void)state;
+	struct vm_machine vm = machine();
+	vm.tap = "bgr-ab12";
+	vm.address = "10.183.4.5";
+	compare(&vm, "tests/driver/argv/tap.txt");
+}
+
 /* What is written is read back: the command line is the VM's record. */
 static void a_command_line_is_read_back(void **state)
 {
@@ -131,6 +140,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_under_tcg),
 		cmocka_unit_test(everything_under_kvm),
+		cmocka_unit_test(a_tap_in_place_of_user_networking),
 		cmocka_unit_test(a_command_line_is_read_back),
 		cmocka_unit_test(forwardings_read_back),
 	};

@@ -1,0 +1,55 @@
+/* driver/net_bridge.h - the machine's own network: a bridge with an address, and a tap on it for
+ * every VM that runs.
+ *
+ * Needs root. Blocks, from any worker: one lock is around what changes the host. The bridge is
+ * there as long as a tap is, so a host where no VM runs looks as it did before. A tap is named
+ * after its VM ("bgr-<id>"), which is all that is known of it. VMs do not see each other there:
+ * taps are isolated ports, which reach the host and nothing else. */
+#ifndef DRIVER_NET_BRIDGE_H
+#define DRIVER_NET_BRIDGE_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NET_BRIDGE	   "banger0"
+#define NET_SUBNET_DEFAULT "10.183.0.0/16"
+#define NET_TAP_MAX	   16 /* with its end */
+
+/* Host byte order. The first address is the bridge's, the guests' gateway. */
+struct net_subnet {
+	uint32_t network;
+	unsigned prefix;
+};
+
+/* "10.183.0.0/16": /8 to /28, no bits beyond the prefix; else INVALID. */
+int net_subnet_parse(const char *text, struct net_subnet *ret, struct error *err);
+bool net_subnet_has(const struct net_subnet *subnet, const char *address);
+void net_subnet_gateway(const struct net_subnet *subnet, char ret[16]);
+/* An address for a VM, the same for the same id unless it is taken. BUSY: all of them are. */
+int net_bridge_address(const struct net_subnet *subnet, const char *id, const char *const *taken,
+		       size_t count, char ret[16], struct error *err);
+
+/* Is this address one of user networking? Else it is one on the bridge. NULL is as if it were. */
+bool net_address_is_user(const char *address);
+/* Where SSH of a guest is reached at that address. */
+unsigned net_ssh_port(const char *address);
+
+/* The first IPv4 resolver of this host that is not on its loopback; "": none. */
+void net_upstream_dns(char ret[16]);
+bool net_resolv_conf_parse(const char *text, char ret[16]);
+
+void net_tap_name(const char *id, char ret[NET_TAP_MAX]);
+/* The tap of the VM, owned by our user, and the bridge, both up. CONFLICT when the subnet is
+ * somewhere else already as far as the host's routes say; that is only asked while there is no
+ * bridge. */
+int net_tap_make(const struct net_subnet *subnet, const char *id, struct error *err);
+/* The bridge goes with the last. */
+int net_tap_remove(const char *id, struct error *err);
+/* Takes away the taps below vms_dir whose VM's lock nobody holds: what a crash left. Never fails as
+ * a whole: the first error is kept, the others go on. */
+int net_tap_sweep(const char *vms_dir, struct error *err);
+
+#endif
