@@ -72,6 +72,17 @@ static void look_at_disks(struct vm *vm)
 		log_warn(vm->row.name, "%s", err.text);
 }
 
+static void recall_rules(const struct vm *vm)
+{
+	char mac[18];
+	const struct vm_spec *spec = vm->applied ? vm->applied : vm->want;
+	if (!vm->d->host.rules || net_address_is_user(vm->row.address))
+		return;
+	net_mac(vm->row.id, mac);
+	const struct net_rule rule = { vm->row.id, vm->row.address, mac, spec->nat, &spec->ports };
+	net_rules_found(vm->d->host.rules, &rule);
+}
+
 static void take_process(struct bangerd *d, struct hv_process *process)
 {
 	struct vm *vm = vm_find_id(d, process->id);
@@ -89,6 +100,7 @@ static void take_process(struct bangerd *d, struct hv_process *process)
 	vm->seen_memory = process->memory;
 	vm->seen_memory_max = process->memory_max;
 	look_at_disks(vm);
+	recall_rules(vm);
 	vm->accel = process->accel;
 	vm->ready = vm->want->ready.kind == READY_NONE;
 	if (!vm->ready)

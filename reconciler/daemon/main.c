@@ -75,6 +75,7 @@ static int choose_subnet(struct bangerd *d, struct error *err)
 	if (!d->paths.system)
 		return 0;
 	d->host.subnet = &d->subnet;
+	d->host.rules = net_rules_new(d->paths.runtime);
 	return net_subnet_parse(text ? text : NET_SUBNET_DEFAULT, &d->subnet, err);
 }
 
@@ -195,9 +196,12 @@ static int set_up(struct bangerd *d, struct error *err)
 	d->resync = loop_timer_new(d->loop, resync, d);
 	d->ttl = loop_timer_new(d->loop, ttl_due, d);
 	sweep(d);
+	struct error rules;
 	if (!d->store || events_open(d, err) < 0 || gather_store(d, err) < 0 ||
 	    gather_host(d, err) < 0 || conns_listen(d, err) < 0)
 		return -1;
+	if (d->host.rules && net_rules_apply(d->host.rules, &rules) < 0)
+		log_warn(NULL, "%s", rules.text);
 	ballast_take(d);
 	event_add(d, EVENT_DAEMON, NULL, "bangerd " BANGER_VERSION " began, pid %d", (int)getpid());
 	watch_resume(d);
@@ -248,6 +252,7 @@ static void tear_down(struct bangerd *d)
 	events_free(d);
 	store_close(d->store);
 	loop_free(d->loop);
+	net_rules_free(d->host.rules);
 	free(d->hints);
 	free(d->vms_dir);
 	free(d->agent_cpio);

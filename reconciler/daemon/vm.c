@@ -296,6 +296,7 @@ void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **r
 		.running = vm->pid != 0,
 		.adopted = vm->adopted != NULL,
 		.have = *ret_have ? *ret_have : vm->applied,
+		.bridged = !net_address_is_user(vm->row.address),
 		.memory_floor = vm->seen_memory,
 		.memory_ceiling = vm->seen_memory_max,
 		.stack = vm->row.stack,

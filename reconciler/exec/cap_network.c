@@ -34,9 +34,6 @@ static int make_tap(struct job *job, struct error *err)
 		return error_set(err, ERROR_BUSY,
 				 "all addresses of the bridge are taken: give bangerd a larger "
 				 "subnet by BANGER_SUBNET");
-	if (job->want->nat || job->want->ports.count)
-		return error_set(err, ERROR_CONFLICT,
-				 "'nat' and 'ports' need 'network: user' as yet");
 	if (net_tap_make(subnet, job->id, err) < 0)
 		return -1;
 	net_tap_name(job->id, job->tap);

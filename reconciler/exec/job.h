@@ -7,6 +7,7 @@
 
 #include "driver/driver.h"
 #include "driver/net_bridge.h"
+#include "driver/net_rules.h"
 #include "exec/pool.h"
 #include "image/image.h"
 #include "plan/plan.h"
@@ -25,6 +26,7 @@ struct host {
 	struct image_store images;
 	const struct disk_driver *const *disks; /* kinds of system disks, by preference */
 	const struct net_subnet *subnet;	/* of the bridge; NULL: user networking is all */
+	struct net_rules *rules;		/* there; NULL with it */
 	unsigned start_timeout_ms;		/* how long a hypervisor may take to answer */
 	unsigned stop_timeout_ms;		/* how long a guest may take to power off */
 };
@@ -102,6 +104,10 @@ int steps_run(struct job *job, const struct step *const *steps, size_t count, st
 
 /* Is a VM of this spec, started here, to be on the bridge? */
 bool job_wants_bridge(const struct host *host, const struct vm_spec *spec);
+/* Those of a VM on the bridge, as want says; have: what it was started with or changed to, NULL: it
+ * does not run yet. */
+int job_put_rules(struct job *job, const struct vm_spec *have, const struct vm_spec *want,
+		  struct error *err);
 /* What several steps need. */
 int job_open_directory(struct job *job, struct error *err); /* -> job->dirfd */
 /* The image it is made from: the pinned one, else the one of that name now, which it then is. */

@@ -9,13 +9,18 @@
 
 static int change_ports(struct job *job, struct error *err)
 {
+	if (!net_address_is_user(job->address))
+		return job_put_rules(job, job->have, job->want, err);
 	return job->ran_by->set_ports(job->dirfd, &job->have->ports, &job->want->ports, err);
 }
 
 static void change_ports_back(struct job *job)
 {
 	struct error ignored;
-	job->ran_by->set_ports(job->dirfd, &job->want->ports, &job->have->ports, &ignored);
+	if (!net_address_is_user(job->address))
+		job_put_rules(job, job->want, job->have, &ignored);
+	else
+		job->ran_by->set_ports(job->dirfd, &job->want->ports, &job->have->ports, &ignored);
 }
 
 static bool same_keys(const struct string_list *a, const struct string_list *b)

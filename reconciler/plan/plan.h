@@ -85,6 +85,7 @@ struct plan_vm_state {
 	bool expired_current;  /* ... for the wanted revision: deleted, and stays so */
 	/* How little and how much memory the process can have, as it was started; 0: unknown. */
 	uint64_t memory_floor, memory_ceiling;
+	bool bridged; /* it runs on the bridge */
 	struct plan_workspace workspace;
 	bool adopted;	     /* its process was started by somebody else: no change but a new one */
 	bool image_outdated; /* --update-images was asked and the name points elsewhere now */

@@ -80,6 +80,7 @@ static void compare(struct judgement *j)
 	bool memory = can.live_memory && j->have->running;
 	can.memory_floor = memory ? j->have->memory_floor : 0;
 	can.memory_ceiling = memory ? j->have->memory_ceiling : 0;
+	can.live_nat |= j->have->running && j->have->bridged;
 	plan->worst = vm_spec_diff(j->have->have, j->want, &can, &plan->changes);
 	for (size_t i = 0; i < plan->changes.count; i++) {
 		const struct field_change *change = &plan->changes.at[i];

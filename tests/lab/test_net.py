@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 
 from harness import PATIENCE, check, equal, wait_for
@@ -81,3 +82,140 @@ def scenario_a_subnet_in_use_is_named(home):
         equal(links(), [], "nothing was made")
     finally:
         sh("ip", "link", "del", "theirs0")
+
+
+class Beyond:
+    """A server on another network, reached over this host only: 198.51.100.2 in a namespace of its own."""
+
+    SERVER = """
+import socket, threading
+def answer(s):
+    while True:
+        c, who = s.accept()
+        c.sendall(who[0].encode() + b"\\n")
+        c.close()
+s = socket.create_server(("198.51.100.2", 7000))
+print("listening", flush=True)
+answer(s)
+"""
+
+    def __enter__(self):
+        sh("ip", "netns", "add", "beyond")
+        sh("ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", "beyond")
+        sh("ip", "addr", "add", "198.51.100.1/24", "dev", "up0")
+        sh("ip", "link", "set", "up0", "up")
+        for command in ("addr add 198.51.100.2/24 dev eth0", "link set eth0 up", "link set lo up"):
+            sh("ip", "-n", "beyond", *command.split())
+        self.server = subprocess.Popen(["ip", "netns", "exec", "beyond", "python3", "-c", self.SERVER],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        equal(self.server.stdout.readline(), "listening\n", "the server beyond")
+        return self
+
+    def __exit__(self, *_):
+        self.server.kill()
+        self.server.wait()
+        self.server.stdout.close()
+        sh("ip", "netns", "del", "beyond")
+        wait_for("its link is gone", 20, lambda: not os.path.exists("/sys/class/net/up0"))
+
+
+def reaches(home, vm, address, port=7000):
+    """What a server says to a guest; "" when it does not get there."""
+    return shell(home, vm, f"nc -w 3 {address} {port} < /dev/null 2>/dev/null", code=None)
+
+
+def masquerades():
+    return re.findall(r"ip saddr (\S+) .*masquerade comment", sh("nft", "list", "table", "inet", "banger", code=None))
+
+
+def scenario_nat_is_scoped_and_goes_with_its_vm(home):
+    """One with nat gets beyond the host, one without does not, live; neither reaches the other."""
+    sh("nft", "add", "table", "inet", "theirs")
+    try:
+        with Beyond():
+            before = plumbing()
+            create(home, "a", "--nat")
+            create(home, "b")
+            a, b = home.vm("a")["address"], home.vm("b")["address"]
+            equal(masquerades(), [a], "what is masqueraded, and nothing else")
+            check("table inet theirs" in sh("nft", "list", "ruleset"), "the tables of others")
+            equal(plumbing()[3], "1", "forwarding")
+            check("ip_forward" in home.log(), "said aloud")
+            equal(reaches(home, "a", "198.51.100.2"), "198.51.100.1", "from whom it seems to come")
+            equal(reaches(home, "b", "198.51.100.2"), "", "without nat")
+            # Live, both ways; a daemon killed between knows what was.
+            boot_id = home.vm("b")["boot_id"]
+            home.banger("set", "b", "nat=true", timeout=PATIENCE)
+            equal(reaches(home, "b", "198.51.100.2"), "198.51.100.1", "nat given")
+            home.kill_daemon()
+            home.banger("set", "b", "nat=false", timeout=PATIENCE)
+            equal((reaches(home, "b", "198.51.100.2"), masquerades()), ("", [a]), "nat taken, the other's kept")
+            equal(home.vm("b")["boot_id"], boot_id, "the same boot")
+            # Neither directly, nor over the host; a server in b answers to this host all the same.
+            shell(home, "b", "(while echo b | nc -l -p 7001; do :; done) > /dev/null 2>&1 &")
+            wait_for("b answers the host", PATIENCE, lambda: tell(b, 7001) == "b\n", 0.5)
+            equal(reaches(home, "a", b, 7001), "", "VM to VM")
+            shell(home, "a", f"ip route add {b}/32 via 10.183.0.1")
+            equal(reaches(home, "a", b, 7001), "", "VM to VM over the gateway")
+            # Stop and start: the same rule, once. Spoofed: it leaves the guest, and nothing else.
+            home.banger("restart", "a", timeout=BOOT)
+            equal(masquerades(), [a], "after a restart")
+            spoof(home, "a", b)
+            home.banger("delete", "a", "--yes")
+            equal(masquerades(), [], "a is deleted")
+            home.banger("delete", "b", "--yes")
+            equal(plumbing(), before, "what is left")
+    finally:
+        sh("nft", "delete", "table", "inet", "theirs")
+
+
+def tell(address, port):
+    try:
+        with socket.create_connection((address, port), timeout=3) as s:
+            s.settimeout(3)
+            return s.makefile().readline()
+    except OSError:
+        return ""
+
+
+def received(interface):
+    with open(f"/sys/class/net/{interface}/statistics/rx_packets") as f:
+        return int(f.read())
+
+
+def spoof(home, vm, other):
+    """Pings in another's name: they come out of the tap, and the bridge never sees one."""
+    tap, own = f"bgr-{home.vm(vm)['id']}", home.vm(vm)["address"]
+    sh("nft", "add table inet spy; add chain inet spy c { type filter hook prerouting priority -400; };"
+       f"add rule inet spy c iifname banger0 ip saddr {other} counter; add rule inet spy c iifname banger0 ip saddr {own} counter")
+    try:
+        shell(home, vm, f"ip addr add {other}/32 dev eth0")
+        sent = received(tap)
+        shell(home, vm, f"ping -c 5 -I {other} 10.183.0.1 > /dev/null", code=None)
+        check(received(tap) >= sent + 5, "they were sent")
+        shell(home, vm, f"ping -c 2 -I {own} 10.183.0.1 > /dev/null")
+        spoofed, honest = (int(n) for n in re.findall(r"counter packets (\d+)", sh("nft", "list", "chain", "inet", "spy", "c")))
+        check(spoofed == 0 and honest >= 2, f"packets on the bridge: {spoofed} in another's name, {honest} in its own")
+    finally:
+        sh("nft", "delete", "table", "inet", "spy")
+
+
+def scenario_ports_of_the_host_lead_into_a_guest(home):
+    """On loopback and everywhere, tcp and udp, live, and two VMs never get the same one."""
+    with Beyond():
+        before = plumbing()
+        home.banger("apply", "-f", home.spec(a=", network: bridge, ports: ['8081:7001']", b=", network: bridge"), "--yes", timeout=BOOT * 2)
+        shell(home, "a", "(while echo a | nc -l -p 7001; do :; done) > /dev/null 2>&1 &")
+        wait_for("on loopback", PATIENCE, lambda: tell("127.0.0.1", 8081) == "a\n", 0.5)
+        equal(tell("198.51.100.1", 8081), "", "only there")
+        boot_id = home.vm("a")["boot_id"]
+        home.banger("apply", "-f", home.spec(a=", network: bridge, ports: ['0.0.0.0:8082:7001']", b=", network: bridge"), "--yes", timeout=PATIENCE)
+        equal((tell("127.0.0.1", 8081), tell("127.0.0.1", 8082)), ("", "a\n"), "moved")
+        said = sh("ip", "netns", "exec", "beyond", "python3", "-c",
+                  "import socket; print(socket.create_connection(('198.51.100.1', 8082), 5).recv(9))")
+        equal(said, "b'a\\n'", "from beyond")
+        equal(home.vm("a")["boot_id"], boot_id, "the same boot")
+        refused = home.banger("set", "b", "ports=8082:7001", code=None, timeout=PATIENCE)
+        check(refused.code != 0, refused)
+        home.banger("delete", "-f", home.file("vms.yaml", open(os.path.join(home.work, "vms.yaml")).read()), "--yes")
+        equal(plumbing(), before, "what is left")

@@ -53,7 +53,7 @@ static void what_came_last_goes_first(void **state)
 	(void)state;
 	struct job *job = new_job(ACTION_DELETE, true);
 	assert_string_equal(steps_of(job),
-			    "stop sockets seed network devices run mark old devices remove ");
+			    "stop sockets seed rules network devices run mark old devices remove ");
 	end_job(job);
 }
 

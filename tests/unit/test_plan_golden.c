@@ -131,6 +131,7 @@ static void add_member(struct world *world, const char *name)
 			: !strcmp(hold, "kill") ? HOLD_KILL
 						: HOLD_NONE,
 		.exit = exit_reason_parse(json_str(json, "exit", "none")),
+		.bridged = json_bool(json, "bridged", false),
 		.boot_ms = (uint64_t)json_int(json, "boot_ms", 0),
 		.exit_current = json_bool(json, "exit_current", false),
 		.expired = json_bool(json, "expired", false),

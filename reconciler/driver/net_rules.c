@@ -1,0 +1,341 @@
+/* Theory of operation: the set is kept here and the kernel's tables are made from it as a whole,
+ * so that nothing has to be taken apart rule by rule and a kill leaves either the old or the new
+ * ones. What the daemon knows of the VMs that run it tells at its start.
+ *
+ * libnftables, with all that it brings along, is loaded at its first use. Whether there is a table
+ * of ours is asked without it: most starts of a daemon find none. */
+#include "driver/net_rules.h"
+#include "driver/net_bridge.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/vec.h"
+
+#include <netinet/in.h> /* before linux/in.h */
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <nftables/libnftables.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FORWARDING	"/proc/sys/net/ipv4/ip_forward"
+#define LOCALNET	"/proc/sys/net/ipv4/conf/" NET_BRIDGE "/route_localnet"
+#define FORWARDING_FILE "forwarding-was-off"
+#define QUOTE_BYTES	300
+
+struct kept {
+	char id[16], address[16], mac[18];
+	bool nat;
+	struct port_list ports; /* owned, with its addresses */
+};
+DEFINE_VEC(kept_vec, struct kept)
+
+struct net_rules {
+	pthread_mutex_t lock;
+	char *memory; /* path of FORWARDING_FILE */
+	struct kept_vec set;
+};
+
+/* --- the set --- */
+
+static void ports_clear(struct port_list *ports)
+{
+	for (size_t i = 0; i < ports->count; i++)
+		free((char *)ports->at[i].address);
+	free(ports->at);
+	*ports = (struct port_list){ 0 };
+}
+
+static struct kept kept_from(const struct net_rule *rule)
+{
+	struct kept kept = { .nat = rule->nat };
+	str_copy(kept.id, sizeof(kept.id), rule->id);
+	str_copy(kept.address, sizeof(kept.address), rule->address);
+	str_copy(kept.mac, sizeof(kept.mac), rule->mac);
+	if (!rule->ports || !rule->ports->count)
+		return kept;
+	kept.ports.at = xcalloc(rule->ports->count, sizeof(*kept.ports.at));
+	for (size_t i = 0; i < rule->ports->count; i++) {
+		kept.ports.at[i] = rule->ports->at[i];
+		kept.ports.at[i].address = xstrdup(rule->ports->at[i].address);
+	}
+	kept.ports.count = rule->ports->count;
+	return kept;
+}
+
+static struct kept *find(struct net_rules *rules, const char *id)
+{
+	for (size_t i = 0; i < rules->set.count; i++)
+		if (!strcmp(rules->set.at[i].id, id))
+			return &rules->set.at[i];
+	return NULL;
+}
+
+static void forget(struct net_rules *rules, struct kept *kept)
+{
+	ports_clear(&kept->ports);
+	*kept = rules->set.at[--rules->set.count];
+}
+
+static struct net_rule view(const struct kept *kept)
+{
+	return (struct net_rule){ kept->id, kept->address, kept->mac, kept->nat, &kept->ports };
+}
+
+static int check_port(struct net_rules *rules, const char *id, const struct port_spec *port,
+		      struct error *err)
+{
+	for (size_t i = 0; i < rules->set.count; i++) {
+		const struct kept *other = &rules->set.at[i];
+		for (size_t j = 0; strcmp(other->id, id) && j < other->ports.count; j++) {
+			const struct port_spec *p = &other->ports.at[j];
+			if (p->host == port->host && p->proto == port->proto &&
+			    (!strcmp(p->address, port->address) || !strcmp(p->address, "0.0.0.0") ||
+			     !strcmp(port->address, "0.0.0.0")))
+				return error_set(err, ERROR_BUSY,
+						 "port %s:%u is taken by the VM with the id %s",
+						 port->address, port->host, other->id);
+		}
+	}
+	return 0;
+}
+
+/* --- the kernel --- */
+
+static struct {
+	bool ready;
+	__typeof__(&nft_ctx_new) new;
+	__typeof__(&nft_ctx_free) free;
+	__typeof__(&nft_ctx_buffer_error) buffer_error;
+	__typeof__(&nft_ctx_buffer_output) buffer_output;
+	__typeof__(&nft_ctx_get_error_buffer) error_text;
+	__typeof__(&nft_run_cmd_from_buffer) run;
+} lib;
+
+static const struct {
+	const char *name;
+	void *to; /* a function pointer, in POSIX's eyes no different */
+} symbols[] = {
+	{ "nft_ctx_new", &lib.new },
+	{ "nft_ctx_free", &lib.free },
+	{ "nft_ctx_buffer_error", &lib.buffer_error },
+	{ "nft_ctx_buffer_output", &lib.buffer_output },
+	{ "nft_ctx_get_error_buffer", &lib.error_text },
+	{ "nft_run_cmd_from_buffer", &lib.run },
+};
+
+static void load(void)
+{
+	void *handle = dlopen("libnftables.so.1", RTLD_NOW | RTLD_LOCAL);
+	for (size_t i = 0; i < ARRAY_COUNT(symbols); i++) {
+		void *symbol = handle ? dlsym(handle, symbols[i].name) : NULL;
+		if (!symbol)
+			return;
+		memcpy(symbols[i].to, &symbol, sizeof(symbol));
+	}
+	lib.ready = true;
+}
+
+static int run(const char *text, struct error *err)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, load);
+	if (!lib.ready)
+		return error_set(err, ERROR_NOT_FOUND,
+				 "libnftables.so.1 is not installed, which the bridge needs: "
+				 "apt-get install libnftables1");
+	struct nft_ctx *nft = lib.new(NFT_CTX_DEFAULT);
+	if (!nft)
+		return error_set(err, ERROR_SYSTEM, "cannot begin with nftables");
+	lib.buffer_error(nft);
+	lib.buffer_output(nft);
+	int result = 0;
+	if (lib.run(nft, text) != 0)
+		result = error_set(err, ERROR_SYSTEM,
+				   "cannot set the rules of '" NET_BRIDGE "': "
+				   "%.*s",
+				   QUOTE_BYTES, lib.error_text(nft));
+	lib.free(nft);
+	return result;
+}
+
+/* Is there a table of ours? When in doubt: yes. */
+static bool table_exists(int family)
+{
+	struct nfgenmsg header = { .nfgen_family = (unsigned char)family };
+	struct nl_sock *sock = nl_socket_alloc();
+	struct nl_msg *message = nlmsg_alloc_simple(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE,
+						    NLM_F_REQUEST | NLM_F_ACK);
+	bool exists = true;
+	if (sock && message && nl_connect(sock, NETLINK_NETFILTER) == 0 &&
+	    nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO) == 0 &&
+	    nla_put_string(message, NFTA_TABLE_NAME, "banger") == 0 &&
+	    nl_send_auto(sock, message) > 0)
+		/* -NLE_OBJ_NOTFOUND; or nobody ever loaded nf_tables */
+		exists = nl_wait_for_ack(sock) >= 0;
+	nlmsg_free(message);
+	nl_socket_free(sock);
+	return exists;
+}
+
+/* --- forwarding --- */
+
+static bool reads(const char *path, char wanted)
+{
+	char byte = 0;
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, &byte, 1) == 1 && byte == wanted;
+}
+
+static int write_word(const char *path, const char *word, struct error *err)
+{
+	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || fs_write_all(fd, word, strlen(word)) < 0)
+		return error_sys(err, "cannot write '%s' to '%s'", word, path);
+	return 0;
+}
+
+static bool has_ports(const struct net_rules *rules)
+{
+	for (size_t i = 0; i < rules->set.count; i++)
+		if (rules->set.at[i].ports.count)
+			return true;
+	return false;
+}
+
+static bool needs_forwarding(const struct net_rules *rules)
+{
+	for (size_t i = 0; i < rules->set.count; i++)
+		if (rules->set.at[i].nat)
+			return true;
+	return has_ports(rules);
+}
+
+/* That it was off is written down first: a crash between makes it be switched off once too often,
+ * which whoever switched it on meanwhile would notice, rather than never. */
+static int forward(struct net_rules *rules, bool *ret_switched, struct error *err)
+{
+	bool needed = needs_forwarding(rules);
+	if (needed && reads(FORWARDING, '0')) {
+		if (fs_write(AT_FDCWD, rules->memory, "", 0, 0600, err) < 0)
+			return -1;
+		*ret_switched = true;
+		return write_word(FORWARDING, "1", err);
+	}
+	if (needed || access(rules->memory, F_OK) < 0)
+		return 0;
+	if (write_word(FORWARDING, "0", err) < 0)
+		return -1;
+	return fs_unlink(AT_FDCWD, rules->memory, err);
+}
+
+static int apply(struct net_rules *rules, bool *ret_forwarding, struct error *err)
+{
+	*ret_forwarding = false;
+	auto_buf struct buf text = BUF_INIT;
+	auto_free struct net_rule *views = xcalloc(rules->set.count + 1, sizeof(*views));
+	for (size_t i = 0; i < rules->set.count; i++)
+		views[i] = view(&rules->set.at[i]);
+	net_rules_text(views, rules->set.count, &text);
+	if (!rules->set.count && !table_exists(NFPROTO_INET) && !table_exists(NFPROTO_BRIDGE))
+		return forward(rules, ret_forwarding, err);
+	if (run(text.data, err) < 0 || forward(rules, ret_forwarding, err) < 0)
+		return -1;
+	/* Behind the rules that make it safe. */
+	return has_ports(rules) ? write_word(LOCALNET, "1", err) : 0;
+}
+
+/* --- changes --- */
+
+struct net_rules *net_rules_new(const char *runtime_dir)
+{
+	struct net_rules *rules = xcalloc(1, sizeof(*rules));
+	pthread_mutex_init(&rules->lock, NULL);
+	rules->memory = xasprintf("%s/" FORWARDING_FILE, runtime_dir);
+	return rules;
+}
+
+void net_rules_free(struct net_rules *rules)
+{
+	if (!rules)
+		return;
+	while (rules->set.count)
+		forget(rules, rules->set.at);
+	free(rules->set.at);
+	free(rules->memory);
+	pthread_mutex_destroy(&rules->lock);
+	free(rules);
+}
+
+void net_rules_found(struct net_rules *rules, const struct net_rule *rule)
+{
+	pthread_mutex_lock(&rules->lock);
+	struct kept *old = find(rules, rule->id);
+	if (old)
+		forget(rules, old);
+	kept_vec_push(&rules->set, kept_from(rule));
+	pthread_mutex_unlock(&rules->lock);
+}
+
+static int put(struct net_rules *rules, const struct net_rule *rule, bool *ret_forwarding,
+	       struct error *err)
+{
+	for (size_t i = 0; rule->ports && i < rule->ports->count; i++)
+		if (check_port(rules, rule->id, &rule->ports->at[i], err) < 0)
+			return -1;
+	struct kept *at = find(rules, rule->id), before = { 0 };
+	if (at)
+		before = *at;
+	else
+		at = kept_vec_push(&rules->set, before);
+	*at = kept_from(rule);
+	if (apply(rules, ret_forwarding, err) == 0) {
+		ports_clear(&before.ports);
+		return 0;
+	}
+	at = find(rules, rule->id);
+	ports_clear(&at->ports);
+	*at = before;
+	if (!before.id[0])
+		forget(rules, at);
+	return -1;
+}
+
+int net_rules_put(struct net_rules *rules, const struct net_rule *rule, bool *ret_forwarding,
+		  struct error *err)
+{
+	pthread_mutex_lock(&rules->lock);
+	int result = put(rules, rule, ret_forwarding, err);
+	pthread_mutex_unlock(&rules->lock);
+	return result;
+}
+
+int net_rules_drop(struct net_rules *rules, const char *id, struct error *err)
+{
+	bool ignored;
+	pthread_mutex_lock(&rules->lock);
+	struct kept *kept = find(rules, id);
+	if (kept)
+		forget(rules, kept);
+	int result = apply(rules, &ignored, err);
+	pthread_mutex_unlock(&rules->lock);
+	return result;
+}
+
+int net_rules_apply(struct net_rules *rules, struct error *err)
+{
+	bool ignored;
+	pthread_mutex_lock(&rules->lock);
+	int result = apply(rules, &ignored, err);
+	pthread_mutex_unlock(&rules->lock);
+	return result;
+}

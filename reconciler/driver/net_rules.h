@@ -1,0 +1,43 @@
+/* driver/net_rules.h - who on the bridge may reach what: nftables.
+ *
+ * One table "banger" of the family inet, one of the family bridge, both ours alone and replaced
+ * whole, in one transaction, from the set of VMs that run on the bridge; there is none while none
+ * does. Other tables are never touched. Needs root; blocks, from any worker. */
+#ifndef DRIVER_NET_RULES_H
+#define DRIVER_NET_RULES_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "schema/vm_spec.h"
+
+#include <stdbool.h>
+
+struct net_rule {
+	const char *id;
+	const char *address; /* on the bridge */
+	const char *mac;
+	bool nat;		       /* may reach beyond the host */
+	const struct port_list *ports; /* of the host that lead to it; NULL: none */
+};
+
+/* The set of one host: borrowed by all its jobs, which tell it what comes and goes. */
+struct net_rules;
+/* runtime_dir: where it is remembered that forwarding was off, until it is again. */
+struct net_rules *net_rules_new(const char *runtime_dir);
+void net_rules_free(struct net_rules *rules); /* those of the kernel stay */
+
+/* A VM that was found running: takes part from the next change on. */
+void net_rules_found(struct net_rules *rules, const struct net_rule *rule);
+/* Adds or changes one; BUSY when it wants a port that another has, and then nothing changed.
+ * *ret_forwarding: the host forwards packets from now on, and did not before. */
+int net_rules_put(struct net_rules *rules, const struct net_rule *rule, bool *ret_forwarding,
+		  struct error *err);
+/* Already gone is success. */
+int net_rules_drop(struct net_rules *rules, const char *id, struct error *err);
+/* Brings the kernel's in agreement with the set; no library is needed for none that is there. */
+int net_rules_apply(struct net_rules *rules, struct error *err);
+
+/* The transaction, for nft(8); pure. */
+void net_rules_text(const struct net_rule *rules, size_t count, struct buf *ret);
+
+#endif
