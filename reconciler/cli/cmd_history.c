@@ -220,7 +220,7 @@ static int print_specs(struct cli *cli, int64_t rev, struct error *err)
 int cmd_history_show(struct cli *cli)
 {
 	struct error err = { 0 };
-	int64_t rev;
+	int64_t rev = 0;
 	auto_json cJSON *shown = NULL;
 	if (revision_parse(cli->args.words.at[0], &rev, &err) < 0)
 		return cli_misused(cli, "%s", err.text);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define GUEST_CID   3 /* each process has its own number space */
-#define API_MAX_MIB (1022 * 1024)
+#define API_MAX_MIB (UINT64_C(1022) * 1024)
 
 struct context {
 	const struct vm_machine *machine;
@@ -187,7 +187,7 @@ static int check(const struct context *c, struct error *err)
 				 "that can share blocks (XFS, btrfs)");
 	if (m->memory / MIB > API_MAX_MIB)
 		return error_set(err, ERROR_INVALID,
-				 "memory of %" PRIu64 " MiB is more than Firecracker's %d",
+				 "memory of %" PRIu64 " MiB is more than Firecracker's %" PRIu64,
 				 m->memory / MIB, API_MAX_MIB);
 	auto_free char *args = boot_args(c);
 	/* A third of it is left for what Firecracker appends. */

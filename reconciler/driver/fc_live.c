@@ -49,7 +49,7 @@ static int ask_mib(struct fc_api *api, const char *path, const char *key, const 
 
 static int set_memory(struct fc_api *api, uint64_t bytes, struct hv_memory *ret, struct error *err)
 {
-	uint64_t start, now, asked;
+	uint64_t start = 0, now = 0, asked = 0;
 	char size[UNITS_TEXT_MAX];
 	if (ask_mib(api, "/machine-config", "mem_size_mib", NULL, &start, NULL, err) < 0)
 		return -1;

@@ -155,7 +155,7 @@ static int start(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *r
 		 int *ret_pidfd, struct error *err)
 {
 	struct error ignored;
-	pid_t pid;
+	pid_t pid = 0;
 	auto_close int pidfd = -1;
 	if (hv_files_remove(machine->dirfd, err) < 0)
 		return -1;

@@ -56,7 +56,7 @@ static int request_memory(struct qmp *qmp, uint64_t bytes, struct error *err)
 int qemu_set_memory(int vm_dirfd, uint64_t bytes, struct hv_memory *ret, struct error *err)
 {
 	auto_qmp struct qmp qmp = QMP_INIT;
-	uint64_t start, now, asked;
+	uint64_t start = 0, now = 0, asked = 0;
 	char size[UNITS_TEXT_MAX];
 	if (qmp_open(vm_dirfd, -1, MONITOR_WAIT_MS, &qmp, err) < 0 ||
 	    ask_memory(&qmp, &start, &now, &asked, err) < 0)
