@@ -417,12 +417,11 @@ static void a_kernel_that_is_none_is_named(void **state)
  * its recipe made of it with the lz4 program is what we make of it. */
 static void a_kernel_of_the_distribution_is_unpacked(void **state)
 {
-	static const char folder[] = "build/test-images/state/banger/kernels/names/debian-cloud";
+#define FOLDER "build/test-images/state/banger/kernels/names/debian-cloud"
+	static const char packed[] = FOLDER "/vmlinuz", unpacked[] = FOLDER "/vmlinux";
 	struct world *w = *state;
 	struct error err;
 	const char *path;
-	auto_free char *packed = xasprintf("%s/vmlinuz", folder);
-	auto_free char *unpacked = xasprintf("%s/vmlinux", folder);
 	if (access(packed, R_OK) < 0 || access(unpacked, R_OK) < 0)
 		skip();
 	if (fc_kernel_prepare(w->dirfd, packed, FC_VERSION(1, 13), &path, &err) < 0)
