@@ -38,7 +38,9 @@ static void keep_empty_sets(struct watch *watch, const struct string_list *sets)
 		free((char *)watch->empty_sets.at[i]);
 	free(watch->empty_sets.at);
 	watch->empty_sets = (struct string_list){ .count = sets->count };
-	watch->empty_sets.at = xcalloc(sets->count + 1, sizeof(char *));
+	if (!sets->count)
+		return;
+	watch->empty_sets.at = xcalloc(sets->count, sizeof(char *));
 	for (size_t i = 0; i < sets->count; i++)
 		watch->empty_sets.at[i] = xstrdup(sets->at[i]);
 }

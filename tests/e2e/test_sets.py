@@ -1,8 +1,11 @@
 """Sets of replicas and depends_on: who starts, stops and is changed when."""
 
+import hashlib
+import json
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 
@@ -242,12 +245,29 @@ def scenario_a_vm_does_not_become_a_set_by_accident(home):
     equal(sorted(home.vms()), ["worker"], "one VM")
 
 
-def scenario_a_roll_over_six_real_replicas(home):
-    """max_unavailable 2 of 6: never fewer than 4 ready, and a kernel that does not boot harms one."""
-    size = "{image: tiny, memory: 128Mi, vcpus: 1, work_disk: 0, system_disk: 512Mi, ready: {probe: ssh, timeout: %s}%s}"
+def empty_image(home, name):
+    """An image of the store like any other, with nothing in it."""
+    images = os.path.join(home.state, "images")
+    made = os.path.join(home.work, name)
+    os.makedirs(made)
+    rootfs = os.path.join(made, "rootfs.ext4")
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", rootfs, "32M"], check=True)
+    with open(os.path.join(images, "names", "tiny", "image.json")) as f:
+        meta = dict(json.load(f), name=name, size=os.path.getsize(rootfs), packages=[])
+    with open(os.path.join(made, "image.json"), "w") as f:
+        json.dump(meta, f)
+    with open(rootfs, "rb") as f:
+        digest = hashlib.sha256(f.read()).hexdigest()
+    os.rename(made, os.path.join(images, digest))
+    os.symlink(f"../{digest}", os.path.join(images, "names", name))
 
-    def write(timeout="120s", extra=""):
-        return home.file("vms.yaml", "version: 1\nstack: t\nvms:\n  worker: " + size % (timeout, SET + extra) + "\n")
+
+def scenario_a_roll_over_six_real_replicas(home):
+    """max_unavailable 2 of 6: never fewer than 4 ready, and an image that is good for nothing harms one."""
+    size = "{image: %s, memory: 128Mi, vcpus: 1, work_disk: 0, system_disk: 512Mi, ready: {probe: ssh, timeout: %s}%s}"
+
+    def write(timeout="120s", extra="", image="tiny"):
+        return home.file("vms.yaml", "version: 1\nstack: t\nvms:\n  worker: " + size % (image, timeout, SET + extra) + "\n")
     spec = write()
     home.banger("apply", "-f", spec, "--yes", timeout=PATIENCE * 6)
     write(extra=", kernel_args: 'loglevel=4'")
@@ -258,7 +278,8 @@ def scenario_a_roll_over_six_real_replicas(home):
     equal(home.ssh("worker-6", "sh", "-c", "grep -c loglevel=4 /proc/cmdline"), "1", "the change arrived")
     print(f"roll: at least {least} of 6 ready in {sampler.count} samples", flush=True)
     good = pids(home)
-    write(timeout="20s", extra=", kernel_args: 'root=/dev/nowhere init=/nowhere rdinit=/nowhere panic=-1'")
+    empty_image(home, "bad")
+    write(timeout="20s", extra=", kernel_args: 'loglevel=4'", image="bad")
     sampler = Sampler(home)
     failed = home.banger("apply", "-f", spec, "--yes", "--rollback", code=None, timeout=PATIENCE * 6)
     least = sampler.end()
@@ -267,7 +288,8 @@ def scenario_a_roll_over_six_real_replicas(home):
     vms = home.vms()
     check(all(vms[n]["ready"] for n in NAMES), f"{vms}")
     equal({n: p for n, p in pids(home).items() if n != "worker-1"}, {n: p for n, p in good.items() if n != "worker-1"}, "pids")
-    equal(home.ssh("worker-1", "sh", "-c", "grep -c loglevel=4 /proc/cmdline"), "1", "worker-1 is what it was")
+    equal(home.ssh("worker-1", "sh", "-c", "command -v dropbear > /dev/null && hostname"), "worker-1", "of its image again")
+    equal({vm["image"] for vm in vms.values()}, {"tiny"}, "images")
 
 
 scenario_a_roll_over_six_real_replicas.takes_minutes = True
