@@ -127,6 +127,11 @@ static void agents_are_known(void *data)
 
 void roll_begin(struct bangerd *d)
 {
+	bool any = false;
+	for (size_t i = 0; i < d->vm_count; i++)
+		any |= d->vms[i]->want->set[0] != '\0';
 	d->agents_grace = loop_timer_new(d->loop, agents_are_known, d);
-	loop_timer_set(d->agents_grace, UNKNOWN_MS);
+	d->agents_known = !any; /* without replicas nobody is asked about, nor woken up for */
+	if (any)
+		loop_timer_set(d->agents_grace, UNKNOWN_MS);
 }
