@@ -1,5 +1,7 @@
 /* plan/order: in whatever order a stack is looked at, nobody starts before those it depends on are
  * ready, nobody stops before those that depend on it have, and everything ends as it shall. */
+#include "test_dice_help.h"
+
 #include "plan/order.h"
 
 #include <setjmp.h>
@@ -12,16 +14,6 @@
 #define ROUNDS 3000
 #define VMS    8
 #define TURNS  400
-
-/* xorshift: the same worlds every time, so that a failure can be looked at again. */
-static uint64_t seed;
-static unsigned roll(unsigned sides)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed % sides);
-}
 
 struct sim {
 	struct order_vm vms[VMS];

@@ -1,4 +1,6 @@
 /* plan: whatever is wanted and whatever is there, doing what the plan says leaves nothing to do. */
+#include "test_dice_help.h"
+
 #include "plan/plan.h"
 #include "schema/spec_load.h"
 
@@ -11,15 +13,6 @@
 #define ROUNDS 3000
 #define VMS    6
 
-/* xorshift: the same worlds every time, so that a failure can be looked at again. */
-static uint64_t seed;
-static unsigned roll(unsigned sides)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed % sides);
-}
 static bool chance(unsigned one_in)
 {
 	return roll(one_in) == 0;

@@ -1,5 +1,7 @@
 /* plan/roll: whatever happens meanwhile, no more replicas than allowed are away by our doing, the
  * first goes alone, a failure stops the rest, and without one all are changed in the end. */
+#include "test_dice_help.h"
+
 #include "plan/roll.h"
 
 #include <setjmp.h>
@@ -10,16 +12,6 @@
 #define ROUNDS	2000
 #define MEMBERS 9
 #define TURNS	3000
-
-/* xorshift: the same worlds every time, so that a failure can be looked at again. */
-static uint64_t seed;
-static unsigned roll(unsigned sides)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed % sides);
-}
 
 /* What an executor sees, and what really is behind it. */
 struct sim {

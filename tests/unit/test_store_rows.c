@@ -1,39 +1,7 @@
 /* store: VMs, stacks and their sizes, in and out of transactions. */
-#include "base/cleanup.h"
-#include "base/fs.h"
-#include "base/mem.h"
-#include "store/store.h"
+#include "test_store_help.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <fcntl.h>
-#include <string.h>
 #include <time.h>
-
-static struct error err;
-static char dir[64], path[128];
-static struct store *store;
-
-static int setup(void **state)
-{
-	(void)state;
-	err = (struct error){ 0 };
-	str_copy(dir, sizeof(dir), "/tmp/banger-test-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(path, sizeof(path), "%s/banger.db", dir);
-	store = store_open(path, &err);
-	return store ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	store_close(store);
-	return fs_remove_tree(AT_FDCWD, dir, &err);
-}
 
 static struct store_vm vm_of(const char *id, const char *name)
 {
