@@ -85,6 +85,15 @@ void schema_pattern(struct cJSON *schema, const char *pattern, unsigned max_leng
 		json_add_int(schema, "maxLength", max_length);
 }
 
+void schema_pattern_list(struct cJSON *schema, const char *pattern, unsigned max_length)
+{
+	json_add_str(schema, "type", "array");
+	json_add_int(schema, "maxItems", LIST_MAX);
+	cJSON *items = cJSON_AddObjectToObject(schema, "items");
+	json_add_str(items, "type", "string");
+	schema_pattern(items, pattern, max_length);
+}
+
 /* Values so common that 10,000 VMs should not hold 10,000 of them. */
 static const char *shared_text(const char *text)
 {

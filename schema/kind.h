@@ -68,6 +68,8 @@ void strings_pack(struct packer *packer, void *value);
 bool parse_port_number(const char *text, size_t len, uint16_t *ret);
 /* Adds what a schema says in one regular expression. */
 void schema_pattern(struct cJSON *schema, const char *pattern, unsigned max_length);
+/* The same of every word of a list of at most LIST_MAX. */
+void schema_pattern_list(struct cJSON *schema, const char *pattern, unsigned max_length);
 
 #define PATTERN_VM_NAME	 "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 #define PATTERN_SIZE	 "^(0|[1-9][0-9]*)(Ki|Mi|Gi|Ti|K|M|G|T)?$"

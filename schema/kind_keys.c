@@ -183,12 +183,9 @@ static void show_keys(const struct field *f, const void *value, struct buf *to)
 static void keys_to_schema(const struct field *f, struct cJSON *schema)
 {
 	(void)f;
-	json_add_str(schema, "type", "array");
-	json_add_int(schema, "maxItems", LIST_MAX);
-	cJSON *items = cJSON_AddObjectToObject(schema, "items");
-	json_add_str(items, "type", "string");
-	schema_pattern(items, "^(((ssh|ecdsa|sk)-[^ ]+ AAAA.*)|(/|\\./|\\.\\./|~/).*|[^ ]+\\.pub)$",
-		       KEY_LENGTH_MAX);
+	schema_pattern_list(schema,
+			    "^(((ssh|ecdsa|sk)-[^ ]+ AAAA.*)|(/|\\./|\\.\\./|~/).*|[^ ]+\\.pub)$",
+			    KEY_LENGTH_MAX);
 }
 
 const struct kind kind_keys = {

@@ -68,11 +68,7 @@ static void show_vm_names(const struct field *f, const void *value, struct buf *
 static void vm_names_to_schema(const struct field *f, struct cJSON *schema)
 {
 	(void)f;
-	json_add_str(schema, "type", "array");
-	json_add_int(schema, "maxItems", LIST_MAX);
-	cJSON *items = cJSON_AddObjectToObject(schema, "items");
-	json_add_str(items, "type", "string");
-	schema_pattern(items, PATTERN_VM_NAME, 0);
+	schema_pattern_list(schema, PATTERN_VM_NAME, 0);
 }
 
 const struct kind kind_vm_names = {

@@ -143,11 +143,7 @@ static void pack_ports(struct packer *packer, void *value)
 static void ports_to_schema(const struct field *f, struct cJSON *schema)
 {
 	(void)f;
-	json_add_str(schema, "type", "array");
-	json_add_int(schema, "maxItems", LIST_MAX);
-	cJSON *items = cJSON_AddObjectToObject(schema, "items");
-	json_add_str(items, "type", "string");
-	schema_pattern(items, PATTERN_PORT, 0);
+	schema_pattern_list(schema, PATTERN_PORT, 0);
 }
 
 const struct kind kind_ports = {
