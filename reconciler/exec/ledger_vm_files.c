@@ -6,6 +6,7 @@
 #include "exec/capability.h"
 #include "exec/ledger.h"
 #include "base/fs.h"
+#include "sys/loop.h"
 #include "sys/proc.h"
 
 #include <dirent.h>
@@ -13,7 +14,8 @@
 #include <string.h>
 #include <sys/file.h>
 
-#define ID_LEN 10
+#define ID_LEN	10
+#define LOCK_MS 3000
 
 static bool id_fits(const char *name)
 {
@@ -123,6 +125,18 @@ static int probe(struct ledger *ledger, struct error *err)
 	return 0;
 }
 
+/* A hypervisor that is ending is in no list any more before it has let go of its lock. */
+static bool lock_in_time(int fd)
+{
+	for (uint64_t end = clock_monotonic_ms() + LOCK_MS;;) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		if (clock_monotonic_ms() >= end)
+			return false;
+		usleep(10 * 1000);
+	}
+}
+
 /* Whoever starts the VM needs this lock. -1 with err->code NONE: there is no such file. */
 static int take_lock(int dirfd, const char *what, struct error *err)
 {
@@ -130,7 +144,7 @@ static int take_lock(int dirfd, const char *what, struct error *err)
 	auto_close int fd = openat(dirfd, VM_FILE_LOCK, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -1 : error_sys(err, "cannot open the lock of '%s'", what);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (!lock_in_time(fd))
 		return error_set(err, ERROR_BUSY, "a hypervisor holds '%s'", what);
 	return take_fd(&fd);
 }

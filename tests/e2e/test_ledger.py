@@ -169,6 +169,8 @@ def scenario_gc_takes_exactly_the_orphans(home):
     would = {item["what"] for item in home.banger("gc", "--dry-run", "-o", "json").json()}
     check(f"pid {ghost}" not in would, "younger than a minute: spared")
     check(os.path.join(home.state, "vms", LOST) in would, "the lost directory would go")
+    # One that is ending holds its lock a moment longer than it is in any list.
+    home.daemons.append(subprocess.Popen(["flock", "-F", f"{home.state}/vms/{LOST}/lock", "sleep", "1"]))
     result = home.banger("gc", "--yes", code=4)
     check("thesis.tex" in result.err and MIXED in result.err, f"it says what it left, and why\n{result}")
     equal(left_of(plants.orphans), [], "orphans that are left")
