@@ -232,7 +232,7 @@ const struct field vm_fields[FIELD_COUNT] = {
 	{ ENUM(network, network_kind), .choices = CHOICES("auto", "user", "bridge"),
 	  .change = CLASS_RESTART, .example = "user",
 	  .doc = "How the guest is connected: user, for which no privileges are needed, or bridge, which "
-		 "only the machine's bangerd (--system) has. auto is user." },
+		 "only the machine's bangerd (--system) has. auto is bridge there, else user." },
 	{ READY(ready), .min = 1000, .max = 86400000, .fallback = 120000, .change = CLASS_LIVE,
 	  .dflt = "ssh, within 120s", .example = "{probe: \"tcp:80\", timeout: 60s}",
 	  .doc = "When the VM counts as ready: ssh, agent, tcp:PORT of the guest, or none. With a "

@@ -7,8 +7,7 @@
 
 bool job_wants_bridge(const struct host *host, const struct vm_spec *spec)
 {
-	(void)host;
-	return spec->network == NETWORK_BRIDGE;
+	return spec->network == NETWORK_BRIDGE || (spec->network == NETWORK_AUTO && host->subnet);
 }
 
 static int take_user_address(const struct job *job, struct error *err)
@@ -35,7 +34,7 @@ static int make_tap(struct job *job, struct error *err)
 				 "all addresses of the bridge are taken: give bangerd a larger "
 				 "subnet by BANGER_SUBNET");
 	if (net_tap_make(subnet, job->id, err) < 0)
-		return -1;
+		return error_append(err, "; 'network: user' needs no bridge");
 	net_tap_name(job->id, job->tap);
 	job->machine.tap = job->tap;
 	return 0;
