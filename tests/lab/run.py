@@ -23,7 +23,6 @@ import run as e2e  # noqa: E402
 
 ROOT = harness.ROOT
 LAB = os.path.join(ROOT, "build", "lab")
-RESULTS = os.path.join(LAB, "results")
 RECIPE = ["tests/lab/image.sh", "scripts/images/lib.sh", "scripts/images/bootstrap.sh"]
 DISK_SIZE = "16G"  # sparse
 TREE = ["tests", "scripts", "schema", "examples", "packaging"]
@@ -139,14 +138,14 @@ def boot(command, console, options):
     return 0 if ended else 1, said
 
 
-def fetch(disk):
+def fetch(disk, results):
     """/lab/out -> build/lab/results; a disk that was cut off is mended first."""
     subprocess.run(["e2fsck", "-fy", disk], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    subprocess.run(["debugfs", "-R", f"rdump /out {RESULTS}", disk], stderr=subprocess.DEVNULL, check=True)
-    out = os.path.join(RESULTS, "out")
+    subprocess.run(["debugfs", "-R", f"rdump /out {results}", disk], stderr=subprocess.DEVNULL, check=True)
+    out = os.path.join(results, "out")
     if os.path.isdir(out):
         for name in os.listdir(out):
-            os.rename(os.path.join(out, name), os.path.join(RESULTS, name))
+            os.rename(os.path.join(out, name), os.path.join(results, name))
         os.rmdir(out)
 
 
@@ -155,6 +154,7 @@ def main():
     parser.add_argument("--shell", action="store_true", help="a root shell on the console; ^A x does not end it, exit does")
     parser.add_argument("--deadline", type=float, default=float(os.environ.get("BANGER_LAB_DEADLINE", "60")), help="minutes")
     parser.add_argument("-j", type=int, default=1)
+    parser.add_argument("--results", default="results", metavar="NAME", help="of a folder in build/lab")
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
     os.makedirs(LAB, exist_ok=True)
@@ -162,25 +162,26 @@ def main():
     machine = image()
     todo = e2e.scenarios(options.parts) if options.parts or not options.shell else []
     e2e.prepare_images(e2e.wanted_images(todo))
-    shutil.rmtree(RESULTS, ignore_errors=True)
-    os.makedirs(RESULTS)
-    disk, console = os.path.join(LAB, "disk.ext4"), os.path.join(RESULTS, "console.txt")
-    stage(os.path.join(LAB, "stage"), options)
-    make_disk(disk, os.path.join(LAB, "stage"))
+    results = os.path.join(LAB, options.results)
+    shutil.rmtree(results, ignore_errors=True)
+    os.makedirs(results)
+    disk, console = os.path.join(results, "disk.ext4"), os.path.join(results, "console.txt")
+    stage(os.path.join(results, "stage"), options)
+    make_disk(disk, os.path.join(results, "stage"))
     began = time.monotonic()
     code, said = boot(qemu(machine, disk, console, options.shell), console, options)
-    fetch(disk)
+    fetch(disk, results)
     os.unlink(disk)
     if options.shell:
         return code
-    with open(os.path.join(RESULTS, "tests.txt"), "wb") as f:
+    with open(os.path.join(results, "tests.txt"), "wb") as f:
         f.write(said)
     last = re.findall(rb"^(\d+) passed, (\d+) failed\s*$", said, re.M)
     if not last:
         print(f"FAIL the lab's tests did not come to their end; the end of its console:\n{tail(console)}")
         print("0 passed, 1 failed")
         return 1
-    print(f"lab: {time.monotonic() - began:.0f} s, results and logs in {os.path.relpath(RESULTS, ROOT)}")
+    print(f"lab: {time.monotonic() - began:.0f} s, results and logs in {os.path.relpath(results, ROOT)}")
     print(f"{int(last[-1][0])} passed, {int(last[-1][1])} failed")
     return 1 if code or int(last[-1][1]) else 0
 
