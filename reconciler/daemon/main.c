@@ -308,6 +308,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	umask(077);
+	/* A heap for all: each worker's own would keep what a large request, one of libnftables',
+	 * left in it, eight times over. */
+	mallopt(M_ARENA_MAX, 1);
 	allow_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL); /* inherited as ignored, nobody could be waited for */
