@@ -149,6 +149,9 @@ static int make_spec(struct adoption *adoption, struct error *err)
 	set[count++] = ports;
 	set[count++] = foreign->nat ? "nat=true" : "nat=false";
 	set[count++] = args;
+	/* What it has, where `auto` is something else. */
+	if (adoption->d->host.subnet)
+		set[count++] = "network=user";
 	if (kernel)
 		set[count++] = kernel;
 	struct spec_context context = stack_context(adoption->d);

@@ -27,7 +27,8 @@ def parts_of_a_guest(home, directory):
     """Disks, initrd and kernel of a VM, and the options that boot them; the VM itself is gone."""
     path = home.env["PATH"]
     home.fake_qemu()
-    home.banger("create", "parts", *FLAGS)
+    home.env["BANGER_DISK"] = "qcow2"
+    home.banger("create", "parts", *FLAGS, "--network", "user")
     vm = home.vm("parts")
     argv = processes()[vm["pid"]]
     shutil.copytree(os.path.join(home.state, "vms", vm["id"]), directory,
@@ -35,12 +36,11 @@ def parts_of_a_guest(home, directory):
     home.banger("delete", "parts")
     home.banger("daemon", "stop")
     home.env["PATH"], home.fake = path, False
+    del home.env["BANGER_DISK"]
     mac = next(part for part in ",".join(argv).split(",") if part.startswith("mac="))
-    root = "root.qcow2" if os.path.exists(os.path.join(directory, "root.qcow2")) else "root.img"
-    form = "qcow2" if root.endswith("qcow2") else "raw"
     return ["-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "size=128M", "-name", "byhand",
             "-kernel", argv[argv.index("-kernel") + 1], "-initrd", "initrd", "-append", "console=ttyS0 panic=-1",
-            "-drive", f"file={root},if=none,id=d0,format={form}", "-device", "virtio-blk-pci,drive=d0,serial=root",
+            "-drive", "file=root.qcow2,if=none,id=d0,format=qcow2", "-device", "virtio-blk-pci,drive=d0,serial=root",
             "-drive", "file=work.img,if=none,id=d1,format=raw", "-device", "virtio-blk-pci,drive=d1,serial=work",
             "-device", f"virtio-net-pci,netdev=n0,{mac}", "-serial", "null"]
 
