@@ -1,12 +1,26 @@
 #include "driver/driver.h"
 #include "base/fs.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 const struct hv_driver *const hv_drivers[] = { &hv_qemu, &hv_firecracker, NULL };
 
+/* BANGER_HYPERVISOR=firecracker is what `auto` means, for tests of one kind. */
+static const struct hv_driver *automatic(void)
+{
+	const char *name = secure_getenv("BANGER_HYPERVISOR");
+	for (size_t i = 0; name && hv_drivers[i]; i++)
+		if (!strcmp(hv_drivers[i]->name, name))
+			return hv_drivers[i];
+	return &hv_qemu;
+}
+
 const struct hv_driver *hv_driver_for(enum hypervisor_kind kind)
 {
+	if (kind == HYPERVISOR_AUTO)
+		return automatic();
 	return kind == HYPERVISOR_FIRECRACKER ? &hv_firecracker : &hv_qemu;
 }
 

@@ -163,7 +163,7 @@ struct hv_driver {
 extern const struct hv_driver hv_qemu, hv_firecracker;
 /* Every driver, NULL-terminated. */
 extern const struct hv_driver *const hv_drivers[];
-/* The one that a spec asks for; auto is QEMU. */
+/* The one that a spec asks for; auto is QEMU, or what BANGER_HYPERVISOR says. */
 const struct hv_driver *hv_driver_for(enum hypervisor_kind kind);
 /* hv_driver.find of all drivers. */
 int hv_find_all(const char *state_vms_dir, struct hv_process_vec *ret, struct error *err);
