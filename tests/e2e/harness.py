@@ -22,6 +22,8 @@ BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build-san"))
 IMAGES = os.path.join(ROOT, "build", "test-images")
 # Emulated guests on a loaded machine are slow; a deadline is for hangs, not for speed.
 PATIENCE = float(os.environ.get("BANGER_TEST_PATIENCE", "90"))
+# In the lab guests are emulated twice: what is large is smaller there.
+IN_LAB = bool(os.environ.get("BANGER_LAB"))
 
 SMALL = "{image: tiny, memory: 128Mi, vcpus: 1, work_disk: 64Mi, system_disk: 512Mi%s}"
 
@@ -156,6 +158,9 @@ class Home:
         )
         if self.system:
             self.env.update(BANGER_SYSTEM="1", BANGER_ROOT=self.dir)
+        for switch, variable in (("BANGER_TEST_HYPERVISOR", "BANGER_HYPERVISOR"), ("BANGER_FIRECRACKER", "BANGER_FIRECRACKER")):
+            if switch in os.environ:
+                self.env[variable] = os.environ[switch]
         os.makedirs(self.env["HOME"])
         os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o700)
         runtime = os.path.join(self.dir, "run")
@@ -168,11 +173,17 @@ class Home:
         self.children = []
         self.daemons = []
 
+    def own_cache(self):
+        """Where downloads go from now on, nobody else's."""
+        self.env["XDG_CACHE_HOME"] = os.path.join(self.dir, "cache")
+        return os.path.join(self.dir, "var", "cache", "banger") if self.system else os.path.join(self.dir, "cache", "banger")
+
     # --- faults ---
     def fake_qemu(self, **conf):
         """From now on hypervisors are tests/fake/qemu.c, behaving as said (keys there)."""
         if not self.fake:
             self.fake = True
+            self.env.pop("BANGER_HYPERVISOR", None)
             self.env["PATH"] = os.path.join(BUILD, "fake") + os.pathsep + self.env["PATH"]
             self.env["FAKE_QEMU"] = os.path.join(self.dir, "fake.conf")
         self.file(self.env["FAKE_QEMU"], "".join(f"{key} {value}\n" for key, value in conf.items()))
@@ -319,14 +330,15 @@ class Home:
         for pid in self.hypervisors():
             os.kill(pid, signal.SIGKILL)
         try:
-            wait_for("no process is left", 10, lambda: not self.leftovers())
+            # ssh of a client that was killed finds out by itself that nobody is there any more.
+            wait_for("no process is left", 60, lambda: not self.leftovers())
         except Failed:
             problems.append("left behind: " + "; ".join(self.leftovers()))
         for name in os.listdir(self.dir):
             if name.startswith("asan"):
                 with open(os.path.join(self.dir, name), errors="replace") as f:
                     problems.append("sanitizer:\n" + f.read()[:4000])
-        self.remove_devices()
+        problems += self.remove_devices()
         log = self.log()
         for word in ("runtime error:", "banger: bug at", "AddressSanitizer"):
             if word in log:
@@ -338,14 +350,21 @@ class Home:
         return problems
 
     def remove_devices(self):
-        """Of the hypervisors that were ended above: bangerd would do so at its next start."""
+        """Of the hypervisors that were ended above: bangerd would do so at its next start. What stays is told."""
+        problems = []
+
+        def remove(*command):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                problems.append(f"{' '.join(command)}: {done.stderr[-200:]}")
         for name in [name for vm in self.vm_dirs() for name in (f"banger-{vm}", f"banger-{vm}-base")]:
             if os.path.exists(f"/dev/mapper/{name}"):
-                subprocess.run(["dmsetup", "remove", "--retry", name], check=True)
+                remove("dmsetup", "remove", "--retry", name)
         ours = [f"bgr-{vm}" for vm in self.vm_dirs()] + ["banger0"] if self.system else []
         for name in ours:
             if os.path.exists(f"/sys/class/net/{name}"):
-                subprocess.run(["ip", "link", "del", name], check=True)
+                remove("ip", "link", "del", name)
+        return problems
 
     def keep_logs(self):
         """Where somebody asked for it: what daemon, hypervisors and consoles of a failed scenario said."""

@@ -4,10 +4,12 @@
 import argparse
 import collections
 import concurrent.futures
+import fcntl
 import glob
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +19,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LAB = os.path.join(os.path.dirname(HERE), "lab")
 sys.path[:0] = [HERE, LAB]
 import harness  # noqa: E402
+
+# Of one scenario, so that one that hangs costs nobody else's result.
+LIMIT = int(os.environ.get("BANGER_TEST_LIMIT", "1200"))
+
+
+def is_wanted(title, parts):
+    """Any part of a title, or `=` and all of it."""
+    return not parts or any(part == "=" + title or part in title for part in parts)
 
 
 def scenarios(parts):
@@ -29,10 +39,31 @@ def scenarios(parts):
         for name, fn in vars(importlib.import_module(module)).items():
             if name.startswith("scenario_") and callable(fn):
                 title = f"{prefix}{module[5:]}/{name[9:]}"
-                if not parts or any(part in title for part in parts):
+                if is_wanted(title, parts):
                     found.append((module, name, title, not getattr(fn, "takes_minutes", False)))
     # The long ones first, so that none is alone at the end.
     return [one[:3] for one in sorted(found, key=lambda one: one[3])]
+
+
+def why_not(module, name):
+    """Why a scenario is none for the way banger is run here; else None."""
+    fn = getattr(importlib.import_module(module), name)
+    return getattr(fn, "session_only", None) if os.environ.get("BANGER_TEST_MODE") == "system" else None
+
+
+def without_skipped(todo):
+    left = []
+    for module, name, title in todo:
+        why = why_not(module, name)
+        if why:
+            print(f"skip {title}: {why}", flush=True)
+        else:
+            left.append((module, name, title))
+    return left
+
+
+def took_too_long(*_):
+    raise harness.Failed(f"it did not end within {LIMIT} s")
 
 
 def run_one(module, name, title):
@@ -41,11 +72,14 @@ def run_one(module, name, title):
     home = harness.Home(name, images=not getattr(fn, "without_images", False))
     failure = None
     boots = 0
+    signal.signal(signal.SIGALRM, took_too_long)
+    signal.alarm(LIMIT)
     try:
         fn(home)
     except Exception:  # noqa: BLE001 - reported, then the next scenario goes on
         failure = traceback.format_exc()
     finally:
+        signal.alarm(0)
         boots = home.boots()
         problems = home.close(failure is not None)
     if problems:
@@ -70,8 +104,14 @@ def check_table():
 
 
 def prepare_images(names):
-    """Pulls each image once for all scenarios, by banger itself."""
+    """Pulls each image once for all scenarios, by banger itself; one run at a time."""
     os.makedirs(harness.IMAGES, exist_ok=True)
+    with open(os.path.join(harness.IMAGES, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        pull_images(names)
+
+
+def pull_images(names):
     env = dict(os.environ, XDG_STATE_HOME=os.path.join(harness.IMAGES, "state"),
                XDG_CACHE_HOME=os.path.join(harness.ROOT, "build", "test-cache"),
                XDG_RUNTIME_DIR=os.path.join(harness.IMAGES, "run"))
@@ -99,7 +139,7 @@ def main():
     parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
     check_table()
-    todo = scenarios(options.parts)
+    todo = without_skipped(scenarios(options.parts))
     if not options.no_pull:
         prepare_images(wanted_images(todo))
     passed = failed = boots = 0

@@ -247,7 +247,7 @@ def scenario_crash_matrix_pull(home):
     with open(os.path.join(share, "images", "tiny.sh"), "w") as f:
         f.write(RECIPE.format(source=source))
     home.env["BANGER_SHARE"] = share
-    home.env["XDG_CACHE_HOME"] = os.path.join(home.dir, "cache")
+    home.own_cache()
     home.env["BANGER_GC_MIN_AGE_MS"] = "0"
     usual = set(os.listdir(images))  # the one image under its digest, names, locks
     wanted = points("pull")
@@ -272,10 +272,10 @@ def scenario_crash_matrix_pull(home):
 def scenario_crash_matrix_gc(home):
     """A store that was lost, and half-made things: killed at each of them, the next gc goes on."""
     home.fake_qemu()
-    home.env["XDG_CACHE_HOME"] = os.path.join(home.dir, "cache")
+    cache = home.own_cache()
     matrix = Matrix(home)
     half = os.path.join(home.state, "images", ".building-1-0")
-    partial = os.path.join(home.dir, "cache", "banger", "archives", "partial", "x.deb")
+    partial = os.path.join(cache, "archives", "partial", "x.deb")
     wanted = points("gc")
     for point in wanted:
         home.env.pop("BANGER_GC_MIN_AGE_MS", None)

@@ -48,11 +48,12 @@ def scenario_fields_reach_the_guest(home):
 
 
 def scenario_nat_is_off_unless_asked(home):
+    """User networking's; the bridge has tests/lab/test_net.py."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = server.server_address[1]
     try:
-        spec = home.spec(shut="", free=", nat: true")
+        spec = home.spec(shut=", network: user", free=", network: user, nat: true")
         home.banger("apply", "-f", spec, "--yes")
         reach = ["timeout", "20", "wget", "-q", "-O", "/dev/null", f"http://10.0.2.2:{port}/"]
         check(home.banger("ssh", "shut", "--", *reach, code=None).code != 0, "without nat nothing is reached")
@@ -86,6 +87,9 @@ def scenario_another_kernel_and_readiness_by_port(home):
     check("cloud" in home.ssh("web", "uname", "-r"), "and back")
     modules(home, "web")
     check(home.ssh("web", "cat", "/proc/sys/kernel/random/boot_id") != first, "restarted")
+
+
+scenario_another_kernel_and_readiness_by_port.session_only = "pulls a kernel, and the lab reaches no package archive"
 
 
 def scenario_never_ready_is_a_timeout(home):

@@ -28,6 +28,7 @@ def scenario_one_pull_for_all(home):
 
 
 scenario_one_pull_for_all.without_images = True
+scenario_one_pull_for_all.session_only = "pulls an image, and the lab reaches no package archive"
 
 
 def scenario_many_daemonless_clients_start_one_daemon(home):

@@ -66,10 +66,9 @@ def pretends(home, vm_id, uid=None):
     return child
 
 
-def plant(home, plants, idle, runs):
+def plant(home, plants, cache, idle, runs):
     """One orphan of every kind, and something that looks like it beside it."""
     vms = os.path.join(home.state, "vms")
-    cache = os.path.join(home.env["XDG_CACHE_HOME"], "banger")
     images = os.path.join(home.state, "images")
     lost = os.path.join(vms, LOST)
     # A VM whose record was lost: its files, its disks, at last its directory.
@@ -123,7 +122,7 @@ def left_of(paths):
 
 def scenario_gc_takes_exactly_the_orphans(home):
     home.fake_qemu()
-    home.env["XDG_CACHE_HOME"] = os.path.join(home.dir, "cache")
+    cache = home.own_cache()
     for name in ("idle", "runs", "ghost"):
         home.banger("create", name, *FLAGS)
     home.banger("stop", "idle")
@@ -133,7 +132,7 @@ def scenario_gc_takes_exactly_the_orphans(home):
     home.banger("daemon", "stop")
     forget(home, ids["ghost"])
     plants = Plants()
-    plant(home, plants, ids["idle"], ids["runs"])
+    plant(home, plants, cache, ids["idle"], ids["runs"])
     held = os.path.join(home.state, "images", ".building-2-0")
     plants.put(os.path.join(held, "rootfs.ext4"), False)
     plants.put(held, False, kind="directory")

@@ -5,10 +5,10 @@ import random
 import subprocess
 import time
 
-from harness import PATIENCE, check, equal, wait_for
+from harness import IN_LAB, PATIENCE, check, equal, wait_for
 from test_workspace import git
 
-FILES, SIZE = 5000, 200 << 20
+FILES, SIZE = (1000, 40 << 20) if IN_LAB else (5000, 200 << 20)
 
 
 def large_repository(home):

@@ -31,8 +31,12 @@ echo "lab: up after $up s, $(uname -r), $(nproc) processors"
 export BANGER_LAB=1 BANGER_ACCEL=kvm BANGER_TEST_PATIENCE=400 BANGER_TEST_LOGS=/lab/out/logs
 export BANGER_START_TIMEOUT_MS=90000 BANGER_TEST_MODE=${BANGER_TEST_MODE:-system}
 export GCOV_PREFIX=/lab/out/gcov
+export BANGER_TEST_LIMIT=1800
 BUILD=$(cat run/build)
 export BUILD
+if [ -x run/bin/firecracker ]; then # then the guests are Firecracker's
+	export BANGER_TEST_HYPERVISOR=firecracker BANGER_FIRECRACKER=/lab/run/bin/firecracker
+fi
 
 if [ -e run/shell ]; then
 	cd /root || exit 1
@@ -45,4 +49,4 @@ if [ -e run/shell ]; then
 	exit
 fi
 # shellcheck disable=SC2046 # lists of words
-tests/e2e/run.py --no-pull --second-tries 4 --limit-boots 1000 $(cat run/options) $(cat run/parts)
+tests/e2e/run.py --no-pull -j 1 --second-tries 4 --limit-boots 1000 $(cat run/parts)
