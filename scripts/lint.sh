@@ -1,6 +1,6 @@
 #!/bin/sh
 # scripts/lint.sh - what reads the code without running it. Every tool must be clean.
-#   scripts/lint.sh tool TOOL FILE   is how it calls itself, for one file at a time
+#   scripts/lint.sh tidy|analyzer|clang FILE   is how it calls itself, for one file at a time
 set -u
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck disable=SC2089 # the quotes are part of the macros' text
@@ -8,11 +8,12 @@ flags="-std=c11 -D_GNU_SOURCE -I. -Ireconciler -DBANGER_VERSION=\"lint\" -DBANGE
 	$(pkg-config --cflags yaml-0.1 sqlite3 libssh libcjson libarchive devmapper libnl-route-3.0)"
 
 # shellcheck disable=SC2086,SC2090 # flags are words
-if [ "${1:-}" = tool ]; then
-	case $2 in
-	tidy) out=$(clang-tidy --quiet --warnings-as-errors='*' "$3" -- $flags 2> /dev/null) ;;
-	analyzer) out=$(gcc $flags -O1 -fanalyzer -Werror -c -o /dev/null "$3" 2>&1) ;;
-	clang) out=$(clang $flags -Wall -Wextra -Wshadow -Wpedantic -Werror -fsyntax-only "$3" 2>&1) ;;
+if [ $# -gt 0 ]; then
+	case $1 in
+	tidy) out=$(clang-tidy --quiet --warnings-as-errors='*' "$2" -- $flags 2> /dev/null) ;;
+	analyzer) out=$(gcc $flags -O1 -fanalyzer -Werror -c -o /dev/null "$2" 2>&1) ;;
+	clang) out=$(clang $flags -Wall -Wextra -Wshadow -Wpedantic -Werror -fsyntax-only "$2" 2>&1) ;;
+	*) out="lint: there is no tool '$1', only tidy, analyzer, clang"; false ;;
 	esac || {
 		printf '%s\n' "$out"
 		exit 1
@@ -30,7 +31,7 @@ step() {
 		bad=1
 	}
 }
-each() { git ls-files -co --exclude-standard '*.c' | grep -v '^tests/' | xargs -P "$(nproc)" -I{} "$0" tool "$1" {}; }
+each() { git ls-files -co --exclude-standard '*.c' | grep -v '^tests/' | xargs -P "$(nproc)" -I{} "$0" "$1" {}; }
 format() { git ls-files -co --exclude-standard '*.[ch]' | xargs clang-format --dry-run --Werror; }
 shells() { git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck -x -S warning; }
 # memleak, resourceLeak: cppcheck 2.10 does not know the cleanup attribute; leaks are LeakSanitizer's business.

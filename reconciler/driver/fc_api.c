@@ -8,10 +8,10 @@
  * are all QEMU's as much memory again as it has (6 MiB). */
 #include "driver/fc.h"
 #include "base/mem.h"
+#include "sys/library.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/un.h>
@@ -40,45 +40,33 @@ uint64_t fc_call_ms(void)
 
 /* --- the library --- */
 
-/* Both version names of the ABI: Debian's for OpenSSL, and for GnuTLS. */
-static const char *const libraries[] = { "libcurl.so.4", "libcurl-gnutls.so.4" };
-
 static struct {
 	bool ready;
-	__typeof__(&curl_global_init) global_init;
-	__typeof__(&(curl_easy_init)) init;
-	__typeof__(&(curl_easy_setopt)) setopt;
-	__typeof__(&(curl_easy_perform)) perform;
-	__typeof__(&(curl_easy_getinfo)) getinfo;
-	__typeof__(&(curl_easy_strerror)) text;
-	__typeof__(&(curl_easy_cleanup)) cleanup;
-	__typeof__(&(curl_slist_append)) append;
-	__typeof__(&(curl_slist_free_all)) free_all;
+	LIBRARY_FUNCTION(curl_global_init);
+	LIBRARY_FUNCTION(curl_easy_init);
+	LIBRARY_FUNCTION(curl_easy_setopt);
+	LIBRARY_FUNCTION(curl_easy_perform);
+	LIBRARY_FUNCTION(curl_easy_getinfo);
+	LIBRARY_FUNCTION(curl_easy_strerror);
+	LIBRARY_FUNCTION(curl_easy_cleanup);
+	LIBRARY_FUNCTION(curl_slist_append);
+	LIBRARY_FUNCTION(curl_slist_free_all);
 } lib;
 
-static const struct {
-	const char *name;
-	void *to; /* a function pointer, in POSIX's eyes no different */
-} symbols[] = {
-	{ "curl_global_init", &lib.global_init }, { "curl_easy_init", &lib.init },
-	{ "curl_easy_setopt", &lib.setopt },	  { "curl_easy_perform", &lib.perform },
-	{ "curl_easy_getinfo", &lib.getinfo },	  { "curl_easy_strerror", &lib.text },
-	{ "curl_easy_cleanup", &lib.cleanup },	  { "curl_slist_append", &lib.append },
-	{ "curl_slist_free_all", &lib.free_all },
+static const struct library_symbol symbols[] = {
+	LIBRARY_SYMBOL(lib, curl_global_init),	  LIBRARY_SYMBOL(lib, curl_easy_init),
+	LIBRARY_SYMBOL(lib, curl_easy_setopt),	  LIBRARY_SYMBOL(lib, curl_easy_perform),
+	LIBRARY_SYMBOL(lib, curl_easy_getinfo),	  LIBRARY_SYMBOL(lib, curl_easy_strerror),
+	LIBRARY_SYMBOL(lib, curl_easy_cleanup),	  LIBRARY_SYMBOL(lib, curl_slist_append),
+	LIBRARY_SYMBOL(lib, curl_slist_free_all), { 0 },
 };
 
 static void load(void)
 {
-	void *handle = NULL;
-	for (size_t i = 0; i < ARRAY_COUNT(libraries) && !handle; i++)
-		handle = dlopen(libraries[i], RTLD_NOW | RTLD_LOCAL);
-	for (size_t i = 0; i < ARRAY_COUNT(symbols); i++) {
-		void *symbol = handle ? dlsym(handle, symbols[i].name) : NULL;
-		if (!symbol)
-			return;
-		memcpy(symbols[i].to, &symbol, sizeof(symbol));
-	}
-	lib.ready = lib.global_init(CURL_GLOBAL_NOTHING) == CURLE_OK;
+	/* Both version names of the ABI: Debian's for OpenSSL, and for GnuTLS. */
+	static const char *const names[] = { "libcurl.so.4", "libcurl-gnutls.so.4", NULL };
+	lib.ready = library_load(names, symbols) &&
+		    lib.curl_global_init(CURL_GLOBAL_NOTHING) == CURLE_OK;
 }
 
 /* --- the handle --- */
@@ -105,7 +93,7 @@ static size_t take_header(char *data, size_t size, size_t count, void *cookie)
 
 #define SET(option, value)                                                                         \
 	do {                                                                                       \
-		if (lib.setopt(api->curl, option, value) != CURLE_OK)                              \
+		if ((lib.curl_easy_setopt)(api->curl, option, value) != CURLE_OK)                  \
 			return -1;                                                                 \
 	} while (0)
 
@@ -137,10 +125,10 @@ struct fc_api *fc_api_new(int vm_dirfd, struct error *err)
 	struct fc_api *api = xcalloc(1, sizeof(*api));
 	api->answer = BUF_INIT;
 	snprintf(api->socket, sizeof(api->socket), "/proc/self/fd/%d/" VM_FILE_API, vm_dirfd);
-	api->curl = lib.init();
-	api->headers = lib.append(NULL, "Content-Type: application/json");
+	api->curl = lib.curl_easy_init();
+	api->headers = lib.curl_slist_append(NULL, "Content-Type: application/json");
 	if (api->headers)
-		lib.append(api->headers, "Expect:");
+		lib.curl_slist_append(api->headers, "Expect:");
 	if (api->curl && api->headers && set_up(api) == 0)
 		return api;
 	fc_api_free(api);
@@ -152,8 +140,8 @@ void fc_api_free(struct fc_api *api)
 {
 	if (!api)
 		return;
-	lib.cleanup(api->curl);
-	lib.free_all(api->headers);
+	lib.curl_easy_cleanup(api->curl);
+	lib.curl_slist_free_all(api->headers);
 	buf_clear(&api->answer);
 	free(api);
 }
@@ -176,7 +164,7 @@ static int transport_error(const struct fc_api *api, CURLcode code, uint64_t tim
 	}
 	/* CURLE_OK: a whole first line and no end of the headers. */
 	error_set(err, ERROR_SYSTEM, "the answer was cut off: %s",
-		  code == CURLE_OK ? "it ends in its headers" : lib.text(code));
+		  code == CURLE_OK ? "it ends in its headers" : lib.curl_easy_strerror(code));
 	err->sys = ECONNRESET;
 	return -1;
 }
@@ -231,13 +219,13 @@ static int perform(struct fc_api *api, const struct fc_call *call, const char *b
 	}
 	api->headers_end = api->too_long = false;
 	buf_reset(&api->answer);
-	return (int)lib.perform(api->curl);
+	return (int)lib.curl_easy_perform(api->curl);
 }
 
 static int understand(const struct fc_api *api, cJSON **ret, struct error *err)
 {
 	long status = 0;
-	lib.getinfo(api->curl, CURLINFO_RESPONSE_CODE, &status);
+	(lib.curl_easy_getinfo)(api->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (status != 200 && status != 204)
 		return refusal(api, status, err);
 	if (!ret)

@@ -6,9 +6,8 @@
 #include "driver/fc.h"
 #include "base/fs.h"
 #include "base/units.h"
+#include "sys/archive_library.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -80,10 +79,11 @@ static int unpack(struct archive *archive, uint64_t bytes, int to, struct error 
 	size_t len;
 	la_int64_t at;
 	uint64_t written = 0;
-	if (archive_read_next_header(archive, &entry) != ARCHIVE_OK)
-		return error_set(err, ERROR_INVALID, "%s", archive_error_string(archive));
+	if (libarchive.archive_read_next_header(archive, &entry) != ARCHIVE_OK)
+		return error_set(err, ERROR_INVALID, "%s",
+				 libarchive.archive_error_string(archive));
 	while (written < bytes) {
-		if (archive_read_data_block(archive, &data, &len, &at) != ARCHIVE_OK)
+		if (libarchive.archive_read_data_block(archive, &data, &len, &at) != ARCHIVE_OK)
 			break;
 		if (len > bytes - written)
 			len = bytes - written;
@@ -101,23 +101,26 @@ static int extract(int fd, const struct payload *payload, int to, struct error *
 	struct source source = { .fd = fd,
 				 .at = payload->at,
 				 .end = payload->at + (off_t)payload->len };
-	struct archive *archive = archive_read_new();
+	if (archive_library_load(err) < 0)
+		return -1;
+	struct archive *archive = libarchive.archive_read_new();
 	if (!archive)
 		BUG("out of memory");
 	/* Not "all": some of those would run a program. */
-	archive_read_support_filter_gzip(archive);
-	archive_read_support_filter_bzip2(archive);
-	archive_read_support_filter_lzma(archive);
-	archive_read_support_filter_xz(archive);
-	archive_read_support_filter_lz4(archive);
-	archive_read_support_filter_zstd(archive);
-	archive_read_support_format_raw(archive);
+	libarchive.archive_read_support_filter_gzip(archive);
+	libarchive.archive_read_support_filter_bzip2(archive);
+	libarchive.archive_read_support_filter_lzma(archive);
+	libarchive.archive_read_support_filter_xz(archive);
+	libarchive.archive_read_support_filter_lz4(archive);
+	libarchive.archive_read_support_filter_zstd(archive);
+	libarchive.archive_read_support_format_raw(archive);
 	int failed = 0;
-	if (archive_read_open(archive, &source, NULL, read_source, NULL) != ARCHIVE_OK)
-		failed = error_set(err, ERROR_INVALID, "%s", archive_error_string(archive));
+	if (libarchive.archive_read_open(archive, &source, NULL, read_source, NULL) != ARCHIVE_OK)
+		failed = error_set(err, ERROR_INVALID, "%s",
+				   libarchive.archive_error_string(archive));
 	else
 		failed = unpack(archive, payload->unpacked, to, err);
-	archive_read_free(archive);
+	libarchive.archive_read_free(archive);
 	return failed;
 }
 

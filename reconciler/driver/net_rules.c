@@ -10,10 +10,10 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "sys/library.h"
 
 #include <netinet/in.h> /* before linux/in.h */
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -113,36 +113,28 @@ static int check_port(struct net_rules *rules, const char *id, const struct port
 
 static struct {
 	bool ready;
-	__typeof__(&nft_ctx_new) new;
-	__typeof__(&nft_ctx_free) free;
-	__typeof__(&nft_ctx_buffer_error) buffer_error;
-	__typeof__(&nft_ctx_buffer_output) buffer_output;
-	__typeof__(&nft_ctx_get_error_buffer) error_text;
-	__typeof__(&nft_run_cmd_from_buffer) run;
+	LIBRARY_FUNCTION(nft_ctx_new);
+	LIBRARY_FUNCTION(nft_ctx_free);
+	LIBRARY_FUNCTION(nft_ctx_buffer_error);
+	LIBRARY_FUNCTION(nft_ctx_buffer_output);
+	LIBRARY_FUNCTION(nft_ctx_get_error_buffer);
+	LIBRARY_FUNCTION(nft_run_cmd_from_buffer);
 } lib;
 
-static const struct {
-	const char *name;
-	void *to; /* a function pointer, in POSIX's eyes no different */
-} symbols[] = {
-	{ "nft_ctx_new", &lib.new },
-	{ "nft_ctx_free", &lib.free },
-	{ "nft_ctx_buffer_error", &lib.buffer_error },
-	{ "nft_ctx_buffer_output", &lib.buffer_output },
-	{ "nft_ctx_get_error_buffer", &lib.error_text },
-	{ "nft_run_cmd_from_buffer", &lib.run },
+static const struct library_symbol symbols[] = {
+	LIBRARY_SYMBOL(lib, nft_ctx_new),
+	LIBRARY_SYMBOL(lib, nft_ctx_free),
+	LIBRARY_SYMBOL(lib, nft_ctx_buffer_error),
+	LIBRARY_SYMBOL(lib, nft_ctx_buffer_output),
+	LIBRARY_SYMBOL(lib, nft_ctx_get_error_buffer),
+	LIBRARY_SYMBOL(lib, nft_run_cmd_from_buffer),
+	{ 0 },
 };
 
 static void load(void)
 {
-	void *handle = dlopen("libnftables.so.1", RTLD_NOW | RTLD_LOCAL);
-	for (size_t i = 0; i < ARRAY_COUNT(symbols); i++) {
-		void *symbol = handle ? dlsym(handle, symbols[i].name) : NULL;
-		if (!symbol)
-			return;
-		memcpy(symbols[i].to, &symbol, sizeof(symbol));
-	}
-	lib.ready = true;
+	static const char *const names[] = { "libnftables.so.1", NULL };
+	lib.ready = library_load(names, symbols);
 }
 
 static int run(const char *text, struct error *err)
@@ -153,18 +145,18 @@ static int run(const char *text, struct error *err)
 		return error_set(err, ERROR_NOT_FOUND,
 				 "libnftables.so.1 is not installed, which the bridge needs: "
 				 "apt-get install libnftables1");
-	struct nft_ctx *nft = lib.new(NFT_CTX_DEFAULT);
+	struct nft_ctx *nft = lib.nft_ctx_new(NFT_CTX_DEFAULT);
 	if (!nft)
 		return error_set(err, ERROR_SYSTEM, "cannot begin with nftables");
-	lib.buffer_error(nft);
-	lib.buffer_output(nft);
+	lib.nft_ctx_buffer_error(nft);
+	lib.nft_ctx_buffer_output(nft);
 	int result = 0;
-	if (lib.run(nft, text) != 0)
+	if (lib.nft_run_cmd_from_buffer(nft, text) != 0)
 		result = error_set(err, ERROR_SYSTEM,
 				   "cannot set the rules of '" NET_BRIDGE "': "
 				   "%.*s",
-				   QUOTE_BYTES, lib.error_text(nft));
-	lib.free(nft);
+				   QUOTE_BYTES, lib.nft_ctx_get_error_buffer(nft));
+	lib.nft_ctx_free(nft);
 	return result;
 }
 

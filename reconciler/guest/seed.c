@@ -15,9 +15,8 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "driver/driver.h"
+#include "sys/archive_library.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <ctype.h>
 #include <fcntl.h>
 #include <string.h>
@@ -37,11 +36,11 @@ struct writer {
 
 static void cleanup_archive(struct archive **archive)
 {
-	archive_write_free(*archive);
+	libarchive.archive_write_free(*archive);
 }
 static void cleanup_entry(struct archive_entry **entry)
 {
-	archive_entry_free(*entry);
+	libarchive.archive_entry_free(*entry);
 }
 
 /* One member of the archive: a directory when data is NULL. Same input, same bytes: no times, no
@@ -49,19 +48,20 @@ static void cleanup_entry(struct archive_entry **entry)
 static int add_member(struct archive *archive, const char *path, const void *data, size_t len,
 		      struct error *err)
 {
-	__attribute__((cleanup(cleanup_entry))) struct archive_entry *entry = archive_entry_new();
+	__attribute__((cleanup(cleanup_entry))) struct archive_entry *entry =
+		libarchive.archive_entry_new();
 	if (!entry)
 		BUG("out of memory");
-	archive_entry_set_pathname(entry, path);
-	archive_entry_set_filetype(entry, data ? AE_IFREG : AE_IFDIR);
-	archive_entry_set_perm(entry, data ? 0600 : 0700);
-	archive_entry_set_nlink(entry, 1);
-	archive_entry_set_size(entry, (int64_t)len);
-	archive_entry_set_mtime(entry, 0, 0);
-	if (archive_write_header(archive, entry) != ARCHIVE_OK ||
-	    (len && archive_write_data(archive, data, len) != (ssize_t)len))
+	libarchive.archive_entry_set_pathname(entry, path);
+	libarchive.archive_entry_set_filetype(entry, data ? AE_IFREG : AE_IFDIR);
+	libarchive.archive_entry_set_perm(entry, data ? 0600 : 0700);
+	libarchive.archive_entry_set_nlink(entry, 1);
+	libarchive.archive_entry_set_size(entry, (int64_t)len);
+	libarchive.archive_entry_set_mtime(entry, 0, 0);
+	if (libarchive.archive_write_header(archive, entry) != ARCHIVE_OK ||
+	    (len && libarchive.archive_write_data(archive, data, len) != (ssize_t)len))
 		return error_set(err, ERROR_SYSTEM, "cannot write '%s' into the seed: %s", path,
-				 archive_error_string(archive));
+				 libarchive.archive_error_string(archive));
 	return 0;
 }
 
@@ -258,22 +258,25 @@ static int write_members(struct archive *archive, const struct seed *seed, struc
 
 static int seed_write_cpio(const struct seed *seed, int fd, struct error *err)
 {
-	__attribute__((cleanup(cleanup_archive))) struct archive *archive = archive_write_new();
+	if (archive_library_load(err) < 0)
+		return -1;
+	__attribute__((cleanup(cleanup_archive))) struct archive *archive =
+		libarchive.archive_write_new();
 	if (!archive)
 		BUG("out of memory");
-	if (archive_write_set_format_cpio_newc(archive) != ARCHIVE_OK ||
-	    archive_write_set_bytes_per_block(archive, 65536) != ARCHIVE_OK ||
-	    archive_write_set_bytes_in_last_block(archive, 512) != ARCHIVE_OK ||
-	    archive_write_open_fd(archive, fd) != ARCHIVE_OK)
+	if (libarchive.archive_write_set_format_cpio_newc(archive) != ARCHIVE_OK ||
+	    libarchive.archive_write_set_bytes_per_block(archive, 65536) != ARCHIVE_OK ||
+	    libarchive.archive_write_set_bytes_in_last_block(archive, 512) != ARCHIVE_OK ||
+	    libarchive.archive_write_open_fd(archive, fd) != ARCHIVE_OK)
 		return error_set(err, ERROR_SYSTEM, "cannot begin the seed: %s",
-				 archive_error_string(archive));
+				 libarchive.archive_error_string(archive));
 	/* Not archive_write_fail() on error: a failed archive leaks its buffers when it is freed.
 	 */
 	if (write_members(archive, seed, err) < 0)
 		return -1;
-	if (archive_write_close(archive) != ARCHIVE_OK)
+	if (libarchive.archive_write_close(archive) != ARCHIVE_OK)
 		return error_set(err, ERROR_SYSTEM, "cannot end the seed: %s",
-				 archive_error_string(archive));
+				 libarchive.archive_error_string(archive));
 	return 0;
 }
 
