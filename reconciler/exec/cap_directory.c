@@ -34,12 +34,15 @@ static void unmake_directory(struct job *job)
 		fs_remove_tree(AT_FDCWD, job->dir, &ignored);
 }
 
-/* First to come and last to go: as long as it is there, something of a run may be. */
+/* First to come and last to go: as long as it is there, something of a run may be. Not flushed, as
+ * no run outlives the host: that would be a third of the time that a start takes here. */
 static int mark_run(struct job *job, struct error *err)
 {
 	if (job_open_directory(job, err) < 0)
 		return -1;
-	return fs_write(job->dirfd, VM_FILE_RUN, "", 0, 0600, err);
+	auto_close int fd = openat(job->dirfd, VM_FILE_RUN,
+				   O_WRONLY | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600);
+	return fd < 0 ? error_sys(err, "cannot write '%s/" VM_FILE_RUN "'", job->dir) : 0;
 }
 
 static int unmark_run(struct job *job, struct error *err)
