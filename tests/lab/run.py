@@ -29,8 +29,10 @@ ROOT = harness.ROOT
 LAB = os.path.join(ROOT, "build", "lab")
 RECIPE = ["tests/lab/image.sh", "scripts/images/lib.sh", "scripts/images/bootstrap.sh"]
 DISK_SIZE = "16G"  # sparse
-# A kernel that clears pages a byte at a time, as it does on a processor with these, is in no hurry here: where
-# a nested guest left translated code, each byte is looked up.
+# A store into a page that a nested guest ran code from is looked up in all that was translated there, milliseconds
+# each: the next guest's memory, which is made of the last one's, would be cleared for minutes. So translations are
+# thrown away early, about once a boot, and pages are cleared by words (without erms), not by bytes.
+ACCEL = "tcg,thread=multi,tb-size=32"
 CPU = "max,erms=off,fsrm=off"
 FEW = 8  # scenarios for which one machine is enough
 MINUTES_EACH = 4  # of a scenario, at most and on the average
@@ -99,7 +101,7 @@ def qemu(machine, disk, console, shell):
     serial = ["-chardev", "stdio,id=tests,signal=off", "-chardev", f"file,id=console,path={console}"]
     first, second = ("tests", "console") if shell else ("console", "tests")
     return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "3072",
+            "-machine", "pc", "-accel", ACCEL, "-cpu", CPU, "-smp", "2", "-m", "3072",
             "-kernel", os.path.join(machine, "vmlinuz"), "-initrd", os.path.join(machine, "initrd"),
             "-append", "console=ttyS0 quiet loglevel=5 mitigations=off panic=-1 cryptomgr.notests systemd.show_status=no",
             "-drive", f"file={machine}/rootfs.ext4,format=raw,if=virtio,snapshot=on",
