@@ -201,20 +201,31 @@ int guest_start(const struct guest_script *script, pid_t *ret, struct error *err
 	return failed;
 }
 
-int guest_lost(struct cli *cli, const char *name, const char *said, struct error *err)
+/* How the VM is, unless that is "ready". */
+static char *trouble_of(struct cli *cli, const char *name, struct error *err)
 {
 	auto_json cJSON *params = cJSON_CreateObject();
 	auto_json cJSON *reply = NULL;
-	auto_free char *why = xstrdup(said);
-	struct error gone;
 	json_add_str(params, "name", name);
-	if (conn_call(cli, "vm.show", params, &reply, &gone) < 0)
-		return error_set(err, gone.code, "vm '%s' went away meanwhile: %s", name,
-				 gone.text);
+	if (conn_call(cli, "vm.show", params, &reply, err) < 0)
+		return xasprintf(": %s", err->text);
 	const char *state = json_str(json_get(reply, "vm"), "state", "");
-	if (strcmp(state, "ready") != 0)
-		return error_set(err, ERROR_UNAVAILABLE,
-				 "vm '%s' went away meanwhile, it is %s now", name, state);
+	return strcmp(state, "ready") != 0 ? xasprintf(", it is %s now", state) : NULL;
+}
+
+int guest_lost(struct cli *cli, const char *name, const char *said, struct error *err)
+{
+	/* A connection's end may be here before the hypervisor's is: asked again for a second. */
+	const struct timespec pause = { .tv_nsec = 250000000 };
+	auto_free char *why = xstrdup(said), *trouble = NULL;
+	struct error gone = { .code = ERROR_UNAVAILABLE };
+	for (int turn = 0; turn < 5 && !trouble; turn++) {
+		if (turn > 0)
+			nanosleep(&pause, NULL);
+		trouble = trouble_of(cli, name, &gone);
+	}
+	if (trouble)
+		return error_set(err, gone.code, "vm '%s' went away meanwhile%s", name, trouble);
 	return error_set(err, ERROR_UNAVAILABLE, "the connection to vm '%s' was lost%s%s", name,
 			 why[0] ? ": " : "", why);
 }
