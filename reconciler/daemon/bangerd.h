@@ -119,8 +119,8 @@ struct vm {
 	bool may_restart;	 /* if the guest does not go along with what was asked last */
 	bool touched;		 /* somebody asked for something since job began: it is past */
 	bool forget_on_failure;	 /* made by `create`: a failed creation leaves nothing */
-	struct error last_error; /* of the last action; code NONE: fine */
-	bool stuck;		 /* last_error will not go away by trying again */
+	struct error *failure; /* of the last action; NULL: fine. vm_failure() makes one */
+	bool stuck;	       /* it will not go away by trying again */
 	unsigned failures;
 	struct loop_timer *retry; /* set: backing off */
 	int64_t retry_at_ms;	  /* then until when, wall clock */
@@ -144,6 +144,11 @@ struct vm {
 struct vm *vm_new(struct bangerd *d, struct store_vm *row,
 		  struct error *err); /* takes row's content */
 void vm_free(struct vm *vm);
+/* Its failure, to be filled in. On its own, as most VMs have none and an error is larger than all
+ * the rest. */
+struct error *vm_failure(struct vm *vm);
+const char *vm_failure_text(const struct vm *vm); /* "": none */
+void vm_forgive(struct vm *vm);
 struct vm *vm_find(struct bangerd *d, const char *name);
 struct vm *vm_find_id(struct bangerd *d, const char *id);
 /* The index in d->vms of the first whose name is not before this one. */

@@ -39,7 +39,7 @@ void vm_mark_now(struct vm *vm)
 {
 	vm->failures = 0;
 	vm->change_failed = false;
-	vm->last_error = (struct error){ 0 };
+	vm_forgive(vm);
 	vm->stuck = false;
 	vm->touched = true;
 	vm->waiting[0] = '\0';
@@ -185,15 +185,15 @@ static void tidy(struct vm *vm)
 static void pull_failed(struct vm *vm, const struct error *failure)
 {
 	/* Once for each: all that want an image come here again with every try of it. */
-	if (strcmp(vm->last_error.text, failure->text) != 0)
+	if (strcmp(vm_failure_text(vm), failure->text) != 0)
 		vm_event(vm, EVENT_FAILED, "%s", failure->text);
 	vm->change_failed = vm->applied != NULL;
-	vm->last_error = *failure;
+	*vm_failure(vm) = *failure;
 	if (error_retry(failure->code) == RETRY_BACKOFF)
 		vm_back_off(vm);
 	else
 		vm->stuck = true;
-	vm_op_done(vm, &vm->last_error);
+	vm_op_done(vm, vm->failure);
 	if (vm->forget_on_failure && !vm->row.image_digest)
 		vm_forget(vm);
 }
@@ -250,8 +250,7 @@ static enum action_kind decide(struct vm *vm, enum change_class *ret_worst)
 	if (kind == ACTION_REFUSE) {
 		if (!vm->stuck)
 			vm_event(vm, EVENT_REFUSED, "%s", plan.reason);
-		error_set(&vm->last_error, ERROR_CONFLICT, "vm '%s': %s", vm->row.name,
-			  plan.reason);
+		error_set(vm_failure(vm), ERROR_CONFLICT, "vm '%s': %s", vm->row.name, plan.reason);
 		vm->stuck = true;
 	}
 	vm_plan_clear(&plan);
@@ -264,12 +263,12 @@ static void nothing_to_do(struct vm *vm)
 	vm->restart_asked = false;
 	/* A guest may come round by itself after all. */
 	if (!vm->stuck && vm->ready)
-		vm->last_error = (struct error){ 0 };
+		vm_forgive(vm);
 	rollback_forget_if_done(vm);
 	if (vm->op && vm->pid && !vm->ready)
 		vm_expect_ready(vm);
 	else
-		vm_op_done(vm, vm->stuck ? &vm->last_error : NULL);
+		vm_op_done(vm, vm->stuck ? vm->failure : NULL);
 }
 
 /* Other VMs come first. Whoever waits for one that will not come is told so. */

@@ -91,7 +91,7 @@ static void guest_reset(struct vm *vm)
 	if (vm->resets < RESETS_MAX || vm->job)
 		return;
 	vm->exit_hint = EXIT_PANIC;
-	error_set(&vm->last_error, ERROR_SYSTEM,
+	error_set(vm_failure(vm), ERROR_SYSTEM,
 		  "vm '%s' rebooted %u times without getting ready, see banger logs %s",
 		  vm->row.name, vm->resets, vm->row.name);
 	proc_signal(vm->pidfd, SIGKILL);
@@ -202,10 +202,10 @@ static void agent_changed(struct vm *vm, enum agent_event event)
 	const struct agent_state *state = agent_feed_state(vm->feed);
 	if (event == AGENT_FAILED) {
 		vm->exit_hint = EXIT_FAILED;
-		error_set(&vm->last_error, ERROR_SYSTEM, "the guest could not boot: %s",
+		error_set(vm_failure(vm), ERROR_SYSTEM, "the guest could not boot: %s",
 			  state->failed);
-		log_error(vm->row.name, "%s", vm->last_error.text);
-		vm_event(vm, EVENT_FAILED, "%s", vm->last_error.text);
+		log_error(vm->row.name, "%s", vm_failure_text(vm));
+		vm_event(vm, EVENT_FAILED, "%s", vm_failure_text(vm));
 		return;
 	}
 	if (state->ready != vm->ready && vm->want->ready.kind != READY_NONE) {

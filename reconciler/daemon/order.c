@@ -23,7 +23,7 @@ static struct order_vm order_of(const struct vm *vm)
 		.ready = vm->ready,
 		.changing = interrupts || vm->dirty || vm->gate == GATE_WAIT,
 		.leaving = is_leaving(vm),
-		.failed = !vm->job && (vm->stuck || vm->last_error.code != ERROR_NONE),
+		.failed = !vm->job && (vm->stuck || vm->failure),
 	};
 }
 
@@ -93,7 +93,7 @@ static void say_why(const struct obstacle *obstacle, char *text, size_t size)
 		snprintf(reason, sizeof(reason), "its spec says 'state: stopped'");
 	else if (obstacle->verdict == ORDER_BLOCKED)
 		snprintf(reason, sizeof(reason), "%.*s", (int)sizeof(reason) - 1,
-			 vm->last_error.code != ERROR_NONE ? vm->last_error.text : "it failed");
+			 vm->failure ? vm->failure->text : "it failed");
 	else
 		snprintf(reason, sizeof(reason), "not ready yet (%s)", vm_phase_name(vm));
 	snprintf(text, size, "waits for %s: %s", obstacle->name, reason);

@@ -24,14 +24,14 @@ static void not_ready_in_time(void *data)
 	/* The operation is the job's now; what becomes of it is looked at after it. */
 	if (vm->job)
 		return;
-	error_set(&vm->last_error, ERROR_TIMEOUT,
+	error_set(vm_failure(vm), ERROR_TIMEOUT,
 		  "vm '%s' runs but is not ready after %" PRIu64
 		  " s (it reached '%s'), see banger logs %s",
 		  vm->row.name, vm->want->ready.timeout_ms / 1000,
 		  state && state->phase[0] ? state->phase : "nothing", vm->row.name);
-	log_warn(vm->row.name, "%s", vm->last_error.text);
-	vm_event(vm, EVENT_NOT_READY, "%s", vm->last_error.text);
-	vm_op_done(vm, &vm->last_error);
+	log_warn(vm->row.name, "%s", vm_failure_text(vm));
+	vm_event(vm, EVENT_NOT_READY, "%s", vm_failure_text(vm));
+	vm_op_done(vm, vm->failure);
 	vm_mark(vm); /* for those that wait for it */
 }
 
@@ -62,7 +62,7 @@ void vm_ready_changed(struct vm *vm)
 	if (vm->ready_timer)
 		loop_timer_stop(vm->ready_timer);
 	if (!vm->stuck)
-		vm->last_error = (struct error){ 0 };
+		vm_forgive(vm);
 	if (good_proven(vm))
 		vm_save_or_log(vm);
 	if (!vm->booting) { /* it was found running */
@@ -203,10 +203,10 @@ static void job_failed(struct vm *vm, struct job *job)
 		return;
 	}
 	vm->change_failed = vm->applied && !vm_spec_equal(vm->applied, vm->want);
-	vm->last_error = job->err;
+	*vm_failure(vm) = job->err;
 	auto_free char *who = xasprintf("vm '%s': %s", vm->row.name, action_kind_name(job->kind));
-	error_wrap(&vm->last_error, "%s", who);
-	vm_op_done(vm, &vm->last_error);
+	error_wrap(vm->failure, "%s", who);
+	vm_op_done(vm, vm->failure);
 	if (job->err.code == ERROR_BUSY && !vm->pid)
 		look_for_holder(vm, job->err.sys == EADDRINUSE);
 	if (error_retry(job->err.code) == RETRY_BACKOFF)
@@ -271,7 +271,7 @@ static void succeeded(struct vm *vm, struct job *job)
 	changes_text(vm->d, vm->applied, job->want, &changed);
 	say_done(vm, job, changed.data);
 	vm->stuck = vm->change_failed = false;
-	vm->last_error = (struct error){ 0 };
+	vm_forgive(vm);
 	if (job->kind == ACTION_DELETE)
 		record_gone(vm); /* it is wanted again meanwhile, or its ttl has passed */
 	else
@@ -354,12 +354,12 @@ static void record_exit(struct vm *vm, enum exit_reason reason, bool was_ready)
 	vm->row.exit_reason = xstrdup(exit_reason_name(reason));
 	vm->row.exit_revision = vm->row.revision;
 	vm->restarts++;
-	if (!was_ready && vm->last_error.code == ERROR_NONE)
-		error_set(&vm->last_error, ERROR_SYSTEM,
+	if (!was_ready && !vm->failure)
+		error_set(vm_failure(vm), ERROR_SYSTEM,
 			  "vm '%s' ended before it was ready (%s), see banger logs %s",
 			  vm->row.name, exit_reason_name(reason), vm->row.name);
-	if (vm->last_error.code != ERROR_NONE)
-		vm_op_done(vm, &vm->last_error);
+	if (vm->failure)
+		vm_op_done(vm, vm->failure);
 }
 
 void vm_exited(struct vm *vm)

@@ -85,7 +85,7 @@ static void say_why(struct vm *vm, const struct vm *other, enum roll_verdict ver
 		snprintf(text, size, "roll: waits for its agent to tell how it is");
 	else if (verdict == ROLL_STOPPED)
 		snprintf(text, size, "roll stopped by %s: %.*s", other->row.name, 180,
-			 other->last_error.text);
+			 vm_failure_text(other));
 	else
 		snprintf(text, size, "roll: waits for %s (%s), at most %u of set '%s' at a time",
 			 other->row.name, vm_phase_name(other), vm->want->max_unavailable,

@@ -53,7 +53,7 @@ bool change_has_failed(const struct vm *vm)
 		return false;
 	if (roll_is_pending(vm))
 		return vm->change_failed;
-	return vm->change_failed || (!vm->ready && vm->last_error.code != ERROR_NONE);
+	return vm->change_failed || (!vm->ready && vm->failure);
 }
 
 static bool same_stack(const struct vm *a, const struct vm *b)
@@ -115,7 +115,7 @@ bool rollback_if_due(struct vm *vm)
 	if (!vm->row.rollback || vm->row.deleting || !change_has_failed(vm))
 		return false;
 	auto_free struct vm **vms = xcalloc(d->vm_count, sizeof(*vms));
-	auto_free char *why = xstrdup(vm->last_error.text);
+	auto_free char *why = xstrdup(vm_failure_text(vm));
 	size_t count = 0;
 	const struct store_stack *stack = stack_find(d, vm->row.stack);
 	auto_revision struct revision revision = { .by = own_actor(d, "apply --rollback"),

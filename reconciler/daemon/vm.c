@@ -211,7 +211,25 @@ void vm_free(struct vm *vm)
 	vm_spec_free(vm->applied);
 	free(vm->file);
 	adopted_free(vm->adopted);
+	free(vm->failure);
 	free(vm);
+}
+
+struct error *vm_failure(struct vm *vm)
+{
+	if (!vm->failure)
+		vm->failure = xcalloc(1, sizeof(*vm->failure));
+	return vm->failure;
+}
+
+const char *vm_failure_text(const struct vm *vm)
+{
+	return vm->failure ? vm->failure->text : "";
+}
+
+void vm_forgive(struct vm *vm)
+{
+	free(take_ptr(&vm->failure));
 }
 
 void vm_forget(struct vm *vm)

@@ -33,7 +33,7 @@ const char *vm_phase_name(const struct vm *vm)
 		return "expired";
 	if (vm->row.hold || vm->want->state == STATE_STOPPED)
 		return "stopped";
-	if (vm->last_error.code != ERROR_NONE)
+	if (vm->failure)
 		return "failed";
 	if (vm->row.exit_reason && vm->row.exit_revision == vm->row.revision &&
 	    !plan_restarts_after(vm->want->restart, exit_reason_parse(vm->row.exit_reason)))
@@ -51,8 +51,8 @@ void vm_fill_reason(const struct vm *vm, char *reason, size_t size)
 	} else if (vm->paused) {
 		snprintf(reason, size,
 			 "paused: the host's disk is full, it goes on when there is space");
-	} else if (vm->last_error.code != ERROR_NONE) {
-		snprintf(reason, size, "%s%s", vm->last_error.text,
+	} else if (vm->failure) {
+		snprintf(reason, size, "%s%s", vm_failure_text(vm),
 			 vm->retry && loop_timer_is_set(vm->retry) ? " (will be tried again)" : "");
 	} else if (vm->waiting[0]) {
 		snprintf(reason, size, "%s", vm->waiting);

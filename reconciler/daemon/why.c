@@ -136,8 +136,8 @@ static void add_tried(const struct vm *vm, cJSON *json)
 		json_add_int(tried, "at_ms", vm->tried_ms);
 		json_add_bool(tried, "running", vm->job != NULL);
 	}
-	if (vm->last_error.code != ERROR_NONE)
-		cJSON_AddItemToObject(json, "error", error_to_json(&vm->last_error));
+	if (vm->failure)
+		cJSON_AddItemToObject(json, "error", error_to_json(vm->failure));
 	json_add_int(json, "failures", vm->failures);
 	json_add_int(json, "restarts", vm->restarts);
 	if (backing_off)
