@@ -30,7 +30,7 @@ override CPPFLAGS += -D_GNU_SOURCE -I. -Ireconciler -MMD -MP -DBANGER_VERSION='"
 	      $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
 HOST_CFLAGS = $(BASE_FLAGS) $(WARN) $(CFLAGS) $(SAN_FLAGS) $(COV_FLAGS)
 LINK        = $(CC) $(HOST_CFLAGS) -Wl,--as-needed $(LDFLAGS)
-LDLIBS     := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null) -lm -pthread
+LDLIBS     := $(shell $(PKG_CONFIG) --libs $(DEPS) 2>/dev/null) -lm -lresolv -pthread
 
 LAYERS     := base sys plan store rpc source driver guest image exec
 objects     = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))

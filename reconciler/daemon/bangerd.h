@@ -19,7 +19,8 @@
  * lease.c    what lasts as long as a connection: ephemeral VMs, work in a guest
  * roll.c     replicas that are changed a few at a time
  * rollback.c what a failed change returns to
- * ssh_config.c the file for plain ssh */
+ * ssh_config.c the file for plain ssh
+ * names.c    <name>.vm, on the bridge */
 #ifndef DAEMON_BANGERD_H
 #define DAEMON_BANGERD_H
 
@@ -450,6 +451,7 @@ struct bangerd {
 	struct lease *leases;
 	struct adoption *adoptions; /* under way */
 	struct host_look *looks;    /* ledgers that workers are making */
+	struct names *names;
 	struct loop_timer *lease_grace, *ssh_config;
 	struct loop_timer *agents_grace, *reserve;
 	bool agents_known;	     /* guests had time to answer since we began */

@@ -2,7 +2,8 @@
  * is known that it came from: it must be IPv4 or ARP in the VM's own name. In the family inet, by
  * that name: VMs without nat reach nothing, not even this host, but answer whoever came to them.
  * ("ct direction reply", not "established": a connection that was made while nat was given does not
- * outlive it.) An accept here is no end: tables of others are asked as well.
+ * outlive it.) An accept here is no end: tables of others are asked as well. The bridge's own
+ * address answers for names, but to this host alone: who else is here is no guest's business.
  *
  * A port of the host on loopback is the reason for "raw": the kernel is told (route_localnet) that
  * packets of 127.0.0.1 may travel over the bridge, where they get the bridge's address, and nothing
@@ -102,6 +103,7 @@ void net_rules_text(const struct net_rule *rules, size_t count, struct buf *ret)
 	buf_add(ret, "\tchain input {\n\t\ttype filter hook input priority filter;\n"
 		     "\t\tiifname != \"" NET_BRIDGE "\" accept\n"
 		     "\t\tct direction reply accept\n"
+		     "\t\tfib daddr . iif type local meta l4proto { tcp, udp } th dport 53 reject\n"
 		     "\t\tip saddr @nat accept\n"
 		     "\t\ticmp type echo-request accept\n"
 		     "\t\tdrop\n\t}\n"

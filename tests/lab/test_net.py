@@ -219,3 +219,63 @@ def scenario_ports_of_the_host_lead_into_a_guest(home):
         check(refused.code != 0, refused)
         home.banger("delete", "-f", home.file("vms.yaml", open(os.path.join(home.work, "vms.yaml")).read()), "--yes")
         equal(plumbing(), before, "what is left")
+
+
+def dig(name, *more, at="10.183.0.1", kind="A"):
+    """(status, answers) of one question, over UDP; more: +tcp, … None when nobody answers."""
+    done = subprocess.run(["dig", "+tries=1", "+time=3", "+noall", "+comments", "+answer", *more, f"@{at}", name, kind],
+                          capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    status = re.search(r"status: (\w+)", done.stdout)
+    return (status.group(1), re.findall(rf"^\S+\s+\d+\s+IN\s+{kind}\s+(\S+)$", done.stdout, re.M)) if status else None
+
+
+def looked_up(name):
+    """By the host's own resolver, as any program would."""
+    return subprocess.run(["getent", "ahostsv4", name], capture_output=True, text=True, timeout=PATIENCE,
+                          stdin=subprocess.DEVNULL).stdout.split(None, 1)[:1]
+
+
+def scenario_names_of_running_vms_are_answered(home):
+    """By bangerd and by way of systemd-resolved, for those that run, here and nowhere else."""
+    before = plumbing()
+    create(home, "web", "--nat")
+    create(home, "db", "--no-start")
+    vm = home.vm("web")
+    address = vm["address"]
+    reverse = ".".join(reversed(address.split("."))) + ".in-addr.arpa"
+    for transport in ("+notcp", "+tcp"):
+        equal(dig("web.vm", transport), ("NOERROR", [address]), "its address, " + transport)
+        equal(dig(reverse, transport, kind="PTR"), ("NOERROR", ["web.vm."]), "its name, " + transport)
+    equal(dig("web.vm", kind="AAAA"), ("NOERROR", []), "no IPv6 here")
+    equal([dig(name)[0] for name in ("db.vm", "nobody.vm", "example.com")], ["NXDOMAIN", "NXDOMAIN", "REFUSED"])
+    # The host's resolver asks us about what is ours only, and its users need not know.
+    wait_for("resolved knows", PATIENCE, lambda: looked_up("web.vm") == [address], 0.5)
+    equal(looked_up("db.vm"), [], "one that does not run")
+    check("web.vm" in sh("getent", "hosts", address), "and back")
+    check("web.vm" in sh("resolvectl", "query", address), "by resolvectl")
+    told = sh("resolvectl", "status", "banger0")
+    for words in ("10.183.0.1", "~vm ~183.10.in-addr.arpa", "-DefaultRoute", "-LLMNR", "-mDNS"):
+        check(words in told, f"{words}: {told}")
+    sh("ping", "-c", "1", "-W", "5", "web.vm")
+    home.banger("ssh-config", "--install")
+    config = os.path.join(home.env["HOME"], ".ssh", "config")
+    equal(sh("ssh", "-F", config, "-o", "BatchMode=yes", "web.vm", "hostname"), "web", "ssh web.vm")
+    # Guests reach nothing of each other, and are not told who is there: refused, not left waiting.
+    equal(shell(home, "web", f"timeout 20 nslookup web.vm 10.183.0.1 | grep -c {address}", code=None), "0", "asked by a guest")
+    # A daemon that is killed answers no more; the next one does, about what is so by then.
+    home.kill_daemon()
+    equal(dig("web.vm"), None, "nobody is there")
+    os.kill(vm["pid"], signal.SIGKILL)
+    home.banger("stop", "web")
+    equal((plumbing(), dig("web.vm")), (before, None), "no VM, no bridge, no answer")
+    home.banger("start", "web", timeout=BOOT)
+    home.banger("start", "db", timeout=BOOT)
+    home.kill_daemon()
+    home.banger("ps")
+    equal((dig("web.vm"), dig("db.vm")[0]), (("NOERROR", [address]), "NOERROR"), "both, by the next one")
+    home.banger("stop", "web")
+    equal((dig("web.vm")[0], dig(reverse, kind="PTR")[0], dig("db.vm")[0]), ("NXDOMAIN", "NXDOMAIN", "NOERROR"), "stopped")
+    wait_for("resolved notices", 20, lambda: looked_up("web.vm") == [], 0.5)
+    home.banger("delete", "web", "db", "--yes")
+    equal(plumbing(), before, "what is left")
+    check("banger0" not in sh("resolvectl", "status"), "resolved forgot it")
