@@ -294,7 +294,6 @@ static int put(struct net_rules *rules, const struct net_rule *rule, bool *ret_f
 		ports_clear(&before.ports);
 		return 0;
 	}
-	at = find(rules, rule->id);
 	ports_clear(&at->ports);
 	*at = before;
 	if (!before.id[0])
