@@ -80,6 +80,18 @@ static int choose_subnet(struct bangerd *d, struct error *err)
 	return net_subnet_parse(text ? text : NET_SUBNET_DEFAULT, &d->subnet, err);
 }
 
+/* Their hypervisors pass through the directories of all VMs, and list none. */
+static int choose_users(struct bangerd *d, struct error *err)
+{
+	uid_t base;
+	if (!d->paths.system)
+		return 0;
+	d->host.own_users = true;
+	if (chmod(d->paths.state, 0711) < 0 || chmod(d->vms_dir, 0711) < 0)
+		return error_sys(err, "cannot change the mode of '%s'", d->vms_dir);
+	return vm_user_base(&base, err);
+}
+
 static int prepare_host(struct bangerd *d, struct error *err)
 {
 	learn_user(d);
@@ -101,7 +113,7 @@ static int prepare_host(struct bangerd *d, struct error *err)
 		.start_timeout_ms = timeout_from("BANGER_START_TIMEOUT_MS", 15000),
 		.stop_timeout_ms = timeout_from("BANGER_STOP_TIMEOUT_MS", 45000),
 	};
-	if (choose_subnet(d, err) < 0)
+	if (choose_subnet(d, err) < 0 || choose_users(d, err) < 0)
 		return -1;
 	d->runtime_fd = open(d->paths.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->runtime_fd < 0)

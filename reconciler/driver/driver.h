@@ -46,6 +46,8 @@
 
 enum accel { ACCEL_TCG, ACCEL_KVM };
 
+struct proc_user;
+
 struct vm_machine {
 	const char *id;	  /* short id */
 	const char *name; /* for the process title and messages */
@@ -66,6 +68,7 @@ struct vm_machine {
 	bool nat;		 /* false: restrict=on */
 	const struct port_list *ports;
 	enum accel accel;
+	const struct proc_user *user; /* of its own: driver/vm_user.h; NULL: as we are */
 };
 
 struct hv_process {
@@ -246,6 +249,8 @@ int net_user_address(const char *id, const char *const *taken, size_t count, cha
  * address its SSH port is asked for as well; NULL when the VM runs and holds it (then ports must be
  * only those that are new). */
 int net_user_ports_free(const char *address, const struct port_list *ports, struct error *err);
+/* INVALID: only root may open one of them, and its hypervisor is not root. */
+int net_user_ports_allowed(const struct port_list *ports, struct error *err);
 /* 52:54:00 and three bytes of the id. */
 void net_mac(const char *id, char ret[18]);
 

@@ -1,11 +1,14 @@
 /* Theory of operation: a process is ours when its executable is the driver's program, its owner is
- * us, it sees our root directory (a container with the same paths does not), and its command line
- * names a file in our state directory. No file is consulted. The command line is read first, as it
- * rules out nearly all, then the process is pinned by a pidfd and everything is read again: had the
- * pid been reused in between, the pidfd would be of the new process and the second look would not
- * match; had it been reused after, the pidfd would tell that its process ended. */
+ * us or, where we are root, the VM's own user (vm_user.h), it sees our root directory (a container
+ * with the same paths does not), and its command line names a file in our state directory. No file
+ * is consulted. The command line is read first, as it rules out nearly all, then the process is
+ * pinned by a pidfd and everything is read again: had the pid been reused in between, the pidfd
+ * would be of the new process and the second look would not match; had it been reused after, the
+ * pidfd would tell that its process ended. */
 #include "driver/find.h"
+#include "driver/vm_user.h"
 #include "base/cleanup.h"
+#include "base/mem.h"
 #include "sys/proc.h"
 
 #include <fcntl.h>
@@ -99,12 +102,29 @@ static bool shares_our_root(const struct scan *scan, pid_t pid)
 	       st.st_ino == scan->root.st_ino;
 }
 
-static bool is_ours_by_uid(int proc_dirfd, pid_t pid)
+static bool owner_of(int proc_dirfd, pid_t pid, uid_t *ret)
 {
 	char name[16];
 	struct stat st;
 	snprintf(name, sizeof(name), "%d", (int)pid);
-	return fstatat(proc_dirfd, name, &st, 0) == 0 && st.st_uid == geteuid();
+	if (fstatat(proc_dirfd, name, &st, 0) < 0)
+		return false;
+	*ret = st.st_uid;
+	return true;
+}
+
+/* Only root runs anything as somebody else: as the user that the VM's directory names. Where there
+ * is no directory any more, one of that range is left over. */
+static bool runs_as_it_should(const struct scan *scan, uid_t uid, const char *id)
+{
+	struct stat st;
+	if (geteuid() != 0)
+		return uid == geteuid();
+	auto_free char *dir = xasprintf("%s/%s", scan->state.given, id);
+	if (stat(dir, &st) < 0)
+		return uid == 0 || vm_user_in_range(uid);
+	uid_t own = vm_user_of(&st);
+	return uid == (own ? own : geteuid());
 }
 
 /* Not being able to look is not the same as nothing being there: a VM that is overlooked would be
@@ -117,11 +137,14 @@ static bool means_gone(int code)
 /* Its command line names our state directory: rules out nearly all. */
 static bool look(struct scan *scan, pid_t pid, struct hv_process *ret)
 {
+	uid_t uid;
 	buf_reset(&scan->cmdline);
 	buf_reset(&scan->vms_dir);
-	return proc_cmdline(scan->proc_dirfd, pid, &scan->cmdline) == 0 &&
+	return owner_of(scan->proc_dirfd, pid, &uid) && (uid == geteuid() || geteuid() == 0) &&
+	       proc_cmdline(scan->proc_dirfd, pid, &scan->cmdline) == 0 &&
 	       scan->rules->parse(scan->cmdline.data, scan->cmdline.len, ret, &scan->vms_dir) &&
-	       is_our_state(&scan->state, scan->vms_dir.data);
+	       is_our_state(&scan->state, scan->vms_dir.data) &&
+	       runs_as_it_should(scan, uid, ret->id);
 }
 
 static int consider(void *cookie, pid_t pid)
@@ -129,11 +152,11 @@ static int consider(void *cookie, pid_t pid)
 	struct scan *scan = cookie;
 	struct hv_process seen;
 	errno = 0;
-	if (!is_ours_by_uid(scan->proc_dirfd, pid) || !look(scan, pid, &seen))
+	if (!look(scan, pid, &seen))
 		return means_gone(errno) ? 0 : errno;
 	auto_close int pidfd = proc_pidfd(pid);
-	if (pidfd < 0 || !is_ours_by_uid(scan->proc_dirfd, pid) || !look(scan, pid, &seen) ||
-	    !runs_it(scan, pid) || !shares_our_root(scan, pid) ||
+	if (pidfd < 0 || !look(scan, pid, &seen) || !runs_it(scan, pid) ||
+	    !shares_our_root(scan, pid) ||
 	    proc_start_ticks(scan->proc_dirfd, pid, &seen.start_ticks) < 0)
 		return means_gone(errno) ? 0 : errno;
 	/* Had it ended while we looked; a zombie has ended too. */

@@ -8,6 +8,7 @@
  * off, and else by a signal. It leaves its sockets behind. */
 #include "driver/fc.h"
 #include "driver/last_words.h"
+#include "driver/vm_user.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "sys/loop.h"
@@ -100,6 +101,8 @@ static int configure(struct fc_api *api, const struct vm_machine *machine, int p
 	struct fc_call_vec calls = { 0 };
 	if (ask_version(api, pidfd, deadline, &version, err) < 0 ||
 	    fc_kernel_prepare(machine->dirfd, machine->kernel, version, &kernel, err) < 0 ||
+	    (machine->user && kernel != machine->kernel &&
+	     vm_user_show(machine->dirfd, kernel, machine->user->uid, err) < 0) ||
 	    fc_config(machine, kernel, version, &calls, err) < 0)
 		return -1;
 	int failed = 0;
@@ -140,11 +143,16 @@ static int spawn(const struct vm_machine *machine, pid_t *ret_pid, int *ret_pidf
 {
 	if (mkfifoat(machine->dirfd, VM_FILE_CONSOLE_PIPE, 0600) < 0)
 		return error_sys(err, "cannot make '" VM_FILE_CONSOLE_PIPE "'");
+	if (machine->user &&
+	    vm_user_give(machine->dirfd, VM_FILE_CONSOLE_PIPE, machine->user->uid, err) < 0)
+		return -1;
 	char **argv = fc_argv(machine);
 	struct proc_detach detach = { .argv = (const char *const *)argv,
 				      .dirfd = machine->dirfd,
 				      .lock_name = VM_FILE_LOCK,
 				      .log_name = VM_FILE_LOG,
+				      .user = machine->user,
+				      .confined = true,
 				      .output_fifo = VM_FILE_CONSOLE_PIPE };
 	int started = proc_detach(&detach, ret_pid, ret_pidfd, err);
 	hv_argv_free(argv);

@@ -125,7 +125,9 @@ static int qemu_start(const struct vm_machine *machine, uint64_t timeout_ms, pid
 	struct proc_detach detach = { .argv = (const char *const *)argv,
 				      .dirfd = machine->dirfd,
 				      .lock_name = VM_FILE_LOCK,
-				      .log_name = VM_FILE_LOG };
+				      .log_name = VM_FILE_LOG,
+				      .user = machine->user,
+				      .confined = true };
 	pid_t pid;
 	auto_close int pidfd = -1;
 	int started = proc_detach(&detach, &pid, &pidfd, err);

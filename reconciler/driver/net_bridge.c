@@ -200,7 +200,7 @@ void net_tap_name(const char *id, char ret[NET_TAP_MAX])
 }
 
 /* As QEMU and Firecracker will open it; one that is there is only given its owner anew. */
-static int make_tap(const char *name, struct error *err)
+static int make_tap(const char *name, uid_t owner, struct error *err)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
@@ -209,8 +209,7 @@ static int make_tap(const char *name, struct error *err)
 	str_copy(request.ifr_name, sizeof(request.ifr_name), name);
 	if (ioctl(fd, TUNSETIFF, &request) < 0)
 		return error_sys(err, "cannot make '%s'", name);
-	if (ioctl(fd, TUNSETOWNER, (unsigned long)geteuid()) < 0 ||
-	    ioctl(fd, TUNSETPERSIST, 1UL) < 0)
+	if (ioctl(fd, TUNSETOWNER, (unsigned long)owner) < 0 || ioctl(fd, TUNSETPERSIST, 1UL) < 0)
 		return error_sys(err, "cannot keep '%s'", name);
 	return 0;
 }
@@ -226,11 +225,11 @@ static int isolate(const char *name, struct error *err)
 }
 
 /* Isolated before it is up: there is no moment in which another VM is in reach. */
-static int make(const struct net_subnet *subnet, const char *name, struct error *err)
+static int make(const struct net_subnet *subnet, const char *name, uid_t owner, struct error *err)
 {
 	auto_socket struct nl_sock *sock = open_socket(err);
 	int bridge;
-	if (!sock || make_bridge(sock, subnet, &bridge, err) < 0 || make_tap(name, err) < 0)
+	if (!sock || make_bridge(sock, subnet, &bridge, err) < 0 || make_tap(name, owner, err) < 0)
 		return -1;
 	no_ipv6(name);
 	int number = rtnl_link_enslave_ifindex(sock, bridge, (int)if_nametoindex(name));
@@ -260,12 +259,12 @@ static int remove_tap(const char *name, struct error *err)
 	return bridge_is_empty() ? remove_link(sock, NET_BRIDGE, err) : 0;
 }
 
-int net_tap_make(const struct net_subnet *subnet, const char *id, struct error *err)
+int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, struct error *err)
 {
 	char name[NET_TAP_MAX];
 	net_tap_name(id, name);
 	pthread_mutex_lock(&lock);
-	int result = make(subnet, name, err);
+	int result = make(subnet, name, owner, err);
 	pthread_mutex_unlock(&lock);
 	return result;
 }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define NET_BRIDGE	   "banger0"
 #define NET_SUBNET_DEFAULT "10.183.0.0/16"
@@ -42,10 +43,10 @@ void net_upstream_dns(char ret[16]);
 bool net_resolv_conf_parse(const char *text, char ret[16]);
 
 void net_tap_name(const char *id, char ret[NET_TAP_MAX]);
-/* The tap of the VM, owned by our user, and the bridge, both up. CONFLICT when the subnet is
- * somewhere else already as far as the host's routes say; that is only asked while there is no
+/* The tap of the VM, for its hypervisor's user, and the bridge, both up. CONFLICT when the subnet
+ * is somewhere else already as far as the host's routes say; that is only asked while there is no
  * bridge. */
-int net_tap_make(const struct net_subnet *subnet, const char *id, struct error *err);
+int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, struct error *err);
 /* The bridge goes with the last. */
 int net_tap_remove(const char *id, struct error *err);
 /* Takes away the taps below vms_dir whose VM's lock nobody holds: what a crash left. Never fails as

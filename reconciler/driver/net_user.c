@@ -4,7 +4,9 @@
  * ever answered by it. Only when it is taken does the slow part run: net_owner.c. */
 #include "driver/net_user.h"
 #include "driver/id_hash.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/fs.h"
 #include "base/mem.h"
 
 #include <arpa/inet.h>
@@ -43,6 +45,31 @@ static int bind_probe(const struct port_spec *port, struct error *err)
 	return 0;
 }
 
+static int for_root(const char *port, struct error *err)
+{
+	return error_set(err, ERROR_INVALID,
+			 "port %s may only be opened by root (ports below "
+			 "net.ipv4.ip_unprivileged_port_start, usually 1024): use a higher one",
+			 port);
+}
+
+int net_user_ports_allowed(const struct port_list *ports, struct error *err)
+{
+	struct error ignored;
+	char text[NET_PORT_TEXT];
+	auto_buf struct buf first = BUF_INIT;
+	unsigned long start = 1024;
+	if (fs_read(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start", 16, &first,
+		    &ignored) == 0)
+		start = strtoul(first.data, NULL, 10);
+	for (size_t i = 0; i < ports->count; i++)
+		if (ports->at[i].host < start) {
+			for_root(net_port_text(&ports->at[i], text), err);
+			return error_append(err, ", or 'network: bridge'");
+		}
+	return 0;
+}
+
 int net_port_free(const struct port_spec *port, struct error *err)
 {
 	char text[NET_PORT_TEXT];
@@ -52,11 +79,7 @@ int net_port_free(const struct port_spec *port, struct error *err)
 	if (err->sys == EADDRINUSE)
 		return net_port_busy(port, err);
 	if (err->sys == EACCES)
-		return error_set(
-			err, ERROR_INVALID,
-			"port %s may only be opened by root (ports below "
-			"net.ipv4.ip_unprivileged_port_start, usually 1024): use a higher one",
-			text);
+		return for_root(text, err);
 	if (err->sys == EADDRNOTAVAIL)
 		return error_set(err, ERROR_INVALID, "port %s: this host has no address %s", text,
 				 port->address);

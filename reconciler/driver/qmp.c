@@ -1,9 +1,9 @@
 #include "driver/qmp.h"
+#include "driver/vm_user.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "sys/loop.h"
 #include "sys/proc.h"
-#include "sys/unix.h"
 
 #include <poll.h>
 #include <string.h>
@@ -41,7 +41,7 @@ static int connect_monitor(struct qmp *qmp, int dirfd, const char *name, struct 
 {
 	for (uint64_t pause = FIRST_PAUSE_MS;; pause = pause * 2) {
 		uint64_t left = left_ms(qmp);
-		qmp->fd = unix_connect(dirfd, name, left ? left : 1, 0, err);
+		qmp->fd = vm_connect(dirfd, name, left ? left : 1, 0, err);
 		if (qmp->fd >= 0)
 			return 0;
 		if (qmp->pidfd < 0 || (err->sys != ENOENT && err->sys != ECONNREFUSED))

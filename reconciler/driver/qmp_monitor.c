@@ -8,8 +8,8 @@
  * times within 0.3 s (seen with SeaBIOS): RESETs less than a second after the one that was told are
  * part of it. */
 #include "driver/qmp.h"
+#include "driver/vm_user.h"
 #include "base/mem.h"
-#include "sys/unix.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -30,7 +30,7 @@ struct hv_monitor {
 /* A full backlog would make connect() wait: a millisecond is all the loop gives. */
 int qmp_monitor_open(int vm_dirfd, struct error *err)
 {
-	return unix_connect(vm_dirfd, VM_FILE_MONITOR, 1, 1, err);
+	return vm_connect(vm_dirfd, VM_FILE_MONITOR, 1, 1, err);
 }
 
 struct hv_monitor *qmp_monitor_new(void)

@@ -22,7 +22,11 @@ struct adopted *adopted_read(int vm_dirfd)
 {
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT;
-	if (fs_read(vm_dirfd, VM_FILE_ADOPTED, 8192, &text, &ignored) < 0)
+	struct stat st;
+	/* A hypervisor may put files there, and must not tell us which process is another's. */
+	if (fstatat(vm_dirfd, VM_FILE_ADOPTED, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+	    fs_read(vm_dirfd, VM_FILE_ADOPTED, 8192, &text, &ignored) < 0)
 		return NULL;
 	auto_json cJSON *json = json_parse(text.data, text.len, &ignored);
 	int64_t pid = json_int(json, "pid", 0), ticks = json_int(json, "start_ticks", 0);
@@ -79,12 +83,26 @@ static int write_adopted(int dirfd, const struct hv_foreign *foreign, struct err
 	return fs_write(dirfd, VM_FILE_ADOPTED, text, strlen(text), 0600, err);
 }
 
-static int fill(const char *dir, const struct hv_foreign *foreign, const char *name,
+/* Its process has them open; the next one is started as this VM's own user. */
+static int give_disks(const struct host *host, const char *id, int fd, struct error *err)
+{
+	static const char *const disks[] = { VM_FILE_ROOT_DISK, VM_FILE_ROOT_OVERLAY,
+					     VM_FILE_WORK_DISK };
+	uid_t user;
+	if (!host->own_users)
+		return 0;
+	if (vm_user_take(host->vms_dir, id, fd, &user, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_COUNT(disks); i++)
+		if (fchownat(fd, disks[i], user, user, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+			return error_sys(err, "cannot give '%s' to user %u", disks[i],
+					 (unsigned)user);
+	return 0;
+}
+
+static int fill(int fd, const struct hv_foreign *foreign, const char *name,
 		const char *image_digest, struct error *err)
 {
-	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return error_sys(err, "cannot open '%s'", dir);
 	auto_free char *comment = xasprintf("root@%s", name);
 	bool qcow2 = foreign->disks[0].qcow2;
 	if (link_disk(fd, qcow2 ? VM_FILE_ROOT_OVERLAY : VM_FILE_ROOT_DISK, &foreign->disks[0],
@@ -109,7 +127,11 @@ int adopt_make(const struct host *host, const struct hv_foreign *foreign, const 
 	auto_free char *dir = xasprintf("%s/%s", host->vms_dir, ret_id);
 	if (mkdir(dir, 0700) < 0)
 		return error_sys(err, "cannot make '%s'", dir);
-	if (fill(dir, foreign, name, image_digest, err) == 0)
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		error_sys(err, "cannot open '%s'", dir);
+	else if (fill(fd, foreign, name, image_digest, err) == 0 &&
+		 give_disks(host, ret_id, fd, err) == 0)
 		return 0;
 	adopt_unmake(host, ret_id);
 	return -1;

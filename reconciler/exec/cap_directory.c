@@ -40,6 +40,9 @@ static int mark_run(struct job *job, struct error *err)
 {
 	if (job_open_directory(job, err) < 0)
 		return -1;
+	if (job->host->own_users &&
+	    vm_user_take(job->host->vms_dir, job->id, job->dirfd, &job->user.uid, err) < 0)
+		return -1;
 	auto_close int fd = openat(job->dirfd, VM_FILE_RUN,
 				   O_WRONLY | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600);
 	return fd < 0 ? error_sys(err, "cannot write '%s/" VM_FILE_RUN "'", job->dir) : 0;

@@ -41,6 +41,10 @@ static int start_hypervisor(struct job *job, struct error *err)
 	    check_host(job, hv, why.data, err) < 0)
 		return -1;
 	struct vm_machine *machine = &job->machine;
+	if (job->user.uid &&
+	    vm_user_fill(job->user.uid, job->accel == ACCEL_KVM, &job->user, err) < 0)
+		return -1;
+	machine->user = job->user.uid ? &job->user : NULL;
 	machine->id = job->id;
 	machine->name = job->name;
 	machine->dir = job->dir;

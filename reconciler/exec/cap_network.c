@@ -13,6 +13,8 @@ bool job_wants_bridge(const struct host *host, const struct vm_spec *spec)
 static int take_user_address(const struct job *job, struct error *err)
 {
 	char free_now[16];
+	if (job->user.uid && net_user_ports_allowed(&job->want->ports, err) < 0)
+		return -1;
 	if (job->address)
 		return net_user_ports_free(job->address, &job->want->ports, err);
 	/* The daemon found none that is free; this says why not. */
@@ -33,7 +35,9 @@ static int make_tap(struct job *job, struct error *err)
 		return error_set(err, ERROR_BUSY,
 				 "all addresses of the bridge are taken: give bangerd a larger "
 				 "subnet by BANGER_SUBNET");
-	if (net_tap_make(subnet, job->id, err) < 0)
+	if (job->user.uid && vm_user_check_tun(err) < 0)
+		return -1;
+	if (net_tap_make(subnet, job->id, job->user.uid, err) < 0)
 		return error_append(err, "; 'network: user' needs no bridge");
 	net_tap_name(job->id, job->tap);
 	job->machine.tap = job->tap;

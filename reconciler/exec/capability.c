@@ -2,8 +2,9 @@
 #include "exec/capability.h"
 
 const struct capability *const capabilities[] = {
-	&cap_directory, &cap_system_disk, &cap_work_disk,  &cap_host_key, &cap_made, &cap_network, &cap_rules,
-	&cap_seed,	&cap_sockets,	  &cap_hypervisor, &cap_handles,  NULL,
+	&cap_directory,	 &cap_system_disk, &cap_work_disk, &cap_host_key, &cap_made,
+	&cap_network,	 &cap_rules,	   &cap_seed,	   &cap_sockets,  &cap_access,
+	&cap_hypervisor, &cap_handles,	   NULL,
 };
 
 static const enum phase phases_of[ACTION_COUNT_][6] = {

@@ -47,7 +47,8 @@ struct capability {
 };
 
 extern const struct capability cap_directory, cap_system_disk, cap_work_disk, cap_host_key,
-	cap_made, cap_network, cap_rules, cap_seed, cap_sockets, cap_hypervisor, cap_handles;
+	cap_made, cap_network, cap_rules, cap_seed, cap_sockets, cap_access, cap_hypervisor,
+	cap_handles;
 
 /* In the order they come to be; ends with NULL. */
 extern const struct capability *const capabilities[];

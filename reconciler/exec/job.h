@@ -8,6 +8,7 @@
 #include "driver/driver.h"
 #include "driver/net_bridge.h"
 #include "driver/net_rules.h"
+#include "driver/vm_user.h"
 #include "exec/pool.h"
 #include "image/image.h"
 #include "plan/plan.h"
@@ -27,8 +28,9 @@ struct host {
 	const struct disk_driver *const *disks; /* kinds of system disks, by preference */
 	const struct net_subnet *subnet;	/* of the bridge; NULL: user networking is all */
 	struct net_rules *rules;		/* there; NULL with it */
-	unsigned start_timeout_ms;		/* how long a hypervisor may take to answer */
-	unsigned stop_timeout_ms;		/* how long a guest may take to power off */
+	bool own_users;		   /* every hypervisor has a user of its own: driver/vm_user.h */
+	unsigned start_timeout_ms; /* how long a hypervisor may take to answer */
+	unsigned stop_timeout_ms;  /* how long a guest may take to power off */
 };
 
 struct job {
@@ -76,6 +78,7 @@ struct job {
 	int dirfd;
 	char *dir;
 	char mac[18], tap[NET_TAP_MAX];
+	struct proc_user user; /* whom the hypervisor runs as; uid 0: as we do */
 	char root_device[DISK_DEVICE_MAX];
 	struct kernel kernel;
 	struct vm_machine machine; /* what a run needs, each step's part put in by it */

@@ -5,6 +5,7 @@
  * directory goes last and only when nothing is in it that is not banger's. */
 #include "exec/capability.h"
 #include "exec/ledger.h"
+#include "driver/vm_user.h"
 #include "base/fs.h"
 #include "sys/loop.h"
 #include "sys/proc.h"
@@ -46,6 +47,7 @@ struct vm_dir {
 	struct ledger *ledger;
 	const char *id, *path;
 	int fd;
+	uid_t user; /* whom its hypervisor's files belong to; geteuid(): ours */
 	bool held, any, data;
 	uint64_t rest;	   /* bytes of what is part of it */
 	int64_t newest_ms; /* of its files: taking one out of it makes it no younger */
@@ -55,7 +57,8 @@ static void look_at_file(struct vm_dir *dir, const char *name)
 {
 	bool half_made;
 	struct stat st;
-	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid != geteuid())
+	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    (st.st_uid != geteuid() && st.st_uid != dir->user))
 		return;
 	const struct vm_file *file = file_known(name, st.st_mode, &half_made);
 	if (!file)
@@ -92,6 +95,7 @@ static void look_into(struct ledger *ledger, int vms_fd, const char *id)
 	}
 	const struct owner *owner = ledger_owner(ledger, id);
 	struct vm_dir dir = { .ledger = ledger, .id = id, .path = path, .fd = fd };
+	dir.user = vm_user_of(&st) ? vm_user_of(&st) : geteuid();
 	dir.held = (owner && owner->runs) || lock_is_held(fd, VM_FILE_LOCK);
 	size_t entries = 0;
 	for (struct dirent *entry; (entry = readdir(list));)

@@ -165,5 +165,5 @@ int keys_known_hosts(int vm_dirfd, const char *id, struct error *err)
 	if (fs_read(vm_dirfd, GUEST_FILE_KNOWN_HOSTS, KEY_FILE_MAX, &old, &unread) == 0 &&
 	    !strcmp(old.data, text))
 		return 0;
-	return fs_write(vm_dirfd, GUEST_FILE_KNOWN_HOSTS, text, strlen(text), 0600, err);
+	return fs_write(vm_dirfd, GUEST_FILE_KNOWN_HOSTS, text, strlen(text), 0644, err);
 }

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/vsock_ports.h"
 #include "driver/driver.h"
-#include "sys/unix.h"
+#include "driver/vm_user.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,9 +24,9 @@ static const struct {
 int guest_connect(int vm_dirfd, enum guest_line line, uint64_t timeout_ms, int nonblocking,
 		  struct error *err)
 {
-	auto_close int fd = unix_connect(vm_dirfd, VM_FILE_VSOCK, timeout_ms, nonblocking, err);
+	auto_close int fd = vm_connect(vm_dirfd, VM_FILE_VSOCK, timeout_ms, nonblocking, err);
 	if (fd < 0 && err->sys == ENOENT)
-		return unix_connect(vm_dirfd, lines[line].socket, timeout_ms, nonblocking, err);
+		return vm_connect(vm_dirfd, lines[line].socket, timeout_ms, nonblocking, err);
 	if (fd < 0)
 		return -1;
 	char text[32];

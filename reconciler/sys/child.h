@@ -4,6 +4,7 @@
 #define SYS_CHILD_H
 
 #include "base/error.h"
+#include "sys/proc.h"
 
 #include <signal.h>
 
@@ -20,5 +21,9 @@ char **child_environment(const char *const *extra);
 pid_t child_fork(void);
 /* In the child: default dispositions, then nothing blocked. Async-signal-safe. */
 void child_signals_default(void);
+
+/* In the child, async-signal-safe, -1 with errno. Without rights no descriptor is lost. */
+int child_become(const struct proc_user *user); /* for good; NULL: stays as it is */
+int child_confine(void);			/* no_new_privs, no core dump */
 
 #endif

@@ -31,6 +31,13 @@ int proc_run(const struct proc_run *run, int *ret_status, struct buf *out, struc
 /* The same, but a non-zero exit is an error that quotes the tail of stderr. */
 int proc_check(const struct proc_run *run, struct buf *out, struct error *err);
 
+/* Whom a process runs as. A number need not have a name. */
+struct proc_user {
+	uid_t uid;
+	gid_t gid;
+	gid_t group; /* the only one beside gid; 0: none */
+};
+
 struct proc_detach {
 	const char *const *argv;
 	int dirfd;	       /* working directory of the new process */
@@ -42,6 +49,12 @@ struct proc_detach {
 	/* Below dirfd: a FIFO for stdout instead, opened in both directions, so that writing
 	 * neither waits for a reader nor fails without one. NULL: none */
 	const char *output_fifo;
+	/* It becomes that user after all of the above was opened, without any capability; NULL: it
+	 * stays what we are. */
+	const struct proc_user *user;
+	/* It and what it runs never get more rights than that (no_new_privs), and leave no core:
+	 * the memory of a guest is nobody's to find on a disk. */
+	bool confined;
 	const int *keep_fds; /* kept open besides 0-2 and the lock; ends with -1; NULL: none */
 };
 /* Starts a process that is nobody's child (own session, parent 1, default signal mask and

@@ -47,6 +47,7 @@ enum step {
 	STEP_LOCK,
 	STEP_LOG,
 	STEP_OUTPUT,
+	STEP_USER,
 	STEP_EXEC
 };
 
@@ -138,6 +139,8 @@ static _Noreturn void grandchild_main(struct plan *plan)
 		fail(plan, STEP_LOG);
 	if (detach->output_fifo && stdio_to(detach->output_fifo, O_RDWR | O_NOFOLLOW, 1, 1) < 0)
 		fail(plan, STEP_OUTPUT);
+	if (child_become(detach->user) < 0 || (detach->confined && child_confine() < 0))
+		fail(plan, STEP_USER);
 	struct message ready = { .pid = getpid(), .step = STEP_READY };
 	char go;
 	if (send(plan->socket, &ready, sizeof(ready), MSG_NOSIGNAL) < 0 ||
@@ -191,6 +194,10 @@ static int message_error(const struct message *message, const struct proc_detach
 		return error_sys(err, "cannot open the log '%s'", detach->log_name);
 	if (message->step == STEP_OUTPUT)
 		return error_sys(err, "cannot open '%s'", detach->output_fifo);
+	if (message->step == STEP_USER)
+		return error_sys(err, "cannot become user %u for '%s'",
+				 detach->user ? (unsigned)detach->user->uid : (unsigned)geteuid(),
+				 program);
 	if (message->step == STEP_DIRECTORY)
 		return error_sys(err, "cannot enter the directory of '%s'", program);
 	return error_sys(err, "cannot run '%s'", program);

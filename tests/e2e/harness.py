@@ -138,6 +138,8 @@ class Home:
         # As root the machine's bangerd can be tested as well, in a machine of its own below self.dir.
         self.system = os.environ.get("BANGER_TEST_MODE") == "system"
         self.state = os.path.join(self.dir, "var", "lib", "banger") if self.system else os.path.join(self.dir, "state", "banger")
+        if self.system:
+            os.chmod(self.dir, 0o711)  # hypervisors have users of their own there
         self.work = os.path.join(self.dir, "work")
         os.makedirs(self.work)
         os.makedirs(self.state, mode=0o700)
@@ -162,7 +164,7 @@ class Home:
             if switch in os.environ:
                 self.env[variable] = os.environ[switch]
         os.makedirs(self.env["HOME"])
-        os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o700)
+        os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o711 if self.system else 0o700)
         runtime = os.path.join(self.dir, "run")
         self.socket_path = os.path.join(runtime, "banger", "bangerd.sock")
         if images:
