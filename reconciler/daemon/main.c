@@ -7,9 +7,11 @@
 #include "exec/ledger.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "sys/privilege.h"
 
 #include <fcntl.h>
 #include <libssh/libssh.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
@@ -119,6 +121,27 @@ static int prepare_host(struct bangerd *d, struct error *err)
 	if (d->runtime_fd < 0)
 		return error_sys(err, "cannot open '%s'", d->paths.runtime);
 	return 0;
+}
+
+/* What the machine's bangerd does as root, and nothing of it is kept for what it does not do. */
+static int drop_privileges(struct error *err)
+{
+	static const unsigned keep[] = {
+		CAP_CHOWN,	      /* files and devices of hypervisors are given to them */
+		CAP_FOWNER,	      /* ... and their modes set after that */
+		CAP_DAC_OVERRIDE,     /* ... and used all the same */
+		CAP_SETUID,	      /* a hypervisor becomes its VM's user, apt its own */
+		CAP_SETGID,	      /* ... */
+		CAP_SETPCAP,	      /* ... without any capability */
+		CAP_KILL,	      /* ... and is ended */
+		CAP_SYS_PTRACE,	      /* /proc tells whose hypervisor it is */
+		CAP_SYS_ADMIN,	      /* device-mapper, loop devices */
+		CAP_MKNOD,	      /* /dev/mapper */
+		CAP_SYS_CHROOT,	      /* Firecracker's jailer */
+		CAP_NET_ADMIN,	      /* bridge, taps, rules, forwarding */
+		CAP_NET_BIND_SERVICE, /* DNS */
+	};
+	return privilege_keep(keep, ARRAY_COUNT(keep), err);
 }
 
 static void ttl_due(void *data)
@@ -329,11 +352,15 @@ int main(int argc, char **argv)
 	 * left in it, eight times over. */
 	mallopt(M_ARENA_MAX, 1);
 	allow_descriptors();
+	struct error err = { 0 };
+	if (system && drop_privileges(&err) < 0) {
+		log_error(NULL, "%s", err.text);
+		return 4;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL); /* inherited as ignored, nobody could be waited for */
 	ssh_init();
 	struct bangerd d = { .runtime_fd = -1, .lock_fd = -1, .cancel_fd = -1, .listen_fd = -1 };
-	struct error err = { 0 };
 	d.paths.system = system;
 	d.started_ms = clock_wall_ms();
 	if (set_up(&d, &err) < 0) {

@@ -74,7 +74,9 @@ static int make_overlay(int vm_dirfd, const char *dir, const struct disk_image *
 	auto_free char *size = xasprintf("%" PRIu64, image->size_bytes);
 	const char *const argv[] = { "qemu-img", "create", "-q",  "-f", "qcow2", "-b",
 				     base,	 "-F",	   "raw", tmp,	size,	 NULL };
-	struct proc_run run = { .argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS };
+	struct proc_run run = {
+		.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS, .files_only = true
+	};
 	if (proc_check(&run, NULL, err) == 0)
 		return disk_finish(vm_dirfd, VM_FILE_ROOT_OVERLAY, err);
 	unlinkat(vm_dirfd, tmp, 0);
@@ -105,7 +107,9 @@ static int grow_overlay(int vm_dirfd, const char *dir, uint64_t size_bytes, stru
 	auto_free char *text = xasprintf("%" PRIu64, size_bytes);
 	const char *const argv[] = { "qemu-img",	   "resize", "-q", "-f", "qcow2",
 				     VM_FILE_ROOT_OVERLAY, text,     NULL };
-	struct proc_run run = { .argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS };
+	struct proc_run run = {
+		.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS, .files_only = true
+	};
 	if (proc_check(&run, NULL, err) < 0)
 		return error_wrap(err, "cannot grow disk '%s'", VM_FILE_ROOT_OVERLAY);
 	return 0;

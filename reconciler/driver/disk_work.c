@@ -43,7 +43,9 @@ static int make_ext4(const char *dir, struct error *err)
 		tmp_name,
 		NULL,
 	};
-	struct proc_run run = { .argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS };
+	struct proc_run run = {
+		.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS, .files_only = true
+	};
 	if (proc_check(&run, NULL, err) == 0)
 		return 0;
 	if (err->sys == ENOENT)

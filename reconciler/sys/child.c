@@ -116,10 +116,12 @@ static int drop_capabilities(void)
 	return syscall(SYS_capset, &header, none) == 0 ? 0 : -1;
 }
 
-static int drop_bounding(void)
+int child_bound(uint64_t keep)
 {
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+	int has;
+	for (unsigned long cap = 0; (has = prctl(PR_CAPBSET_READ, cap, 0UL, 0UL, 0UL)) >= 0; cap++)
+		if (has && !(cap < 64 && keep >> cap & 1) &&
+		    prctl(PR_CAPBSET_DROP, cap, 0UL, 0UL, 0UL) < 0)
 			return -1;
 	return 0;
 }
@@ -129,7 +131,7 @@ int child_become(const struct proc_user *user)
 {
 	if (!user)
 		return 0;
-	if (drop_bounding() < 0 ||
+	if (child_bound(0) < 0 ||
 	    syscall(SYS_setgroups, (size_t)(user->group ? 1 : 0), &user->group) < 0 ||
 	    syscall(SYS_setresgid, user->gid, user->gid, user->gid) < 0 ||
 	    syscall(SYS_setresuid, user->uid, user->uid, user->uid) < 0)

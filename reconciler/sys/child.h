@@ -7,6 +7,7 @@
 #include "sys/proc.h"
 
 #include <signal.h>
+#include <stdint.h>
 
 /* Path for execve(): argv[0] itself when it has a slash, else looked up. Caller frees; NULL: err,
  * with err->sys = ENOENT. */
@@ -24,6 +25,8 @@ void child_signals_default(void);
 
 /* In the child, async-signal-safe, -1 with errno. Without rights no descriptor is lost. */
 int child_become(const struct proc_user *user); /* for good; NULL: stays as it is */
-int child_confine(void);			/* no_new_privs, no core dump */
+/* No program that is run from now on has any capability but these, a bit each; as root. */
+int child_bound(uint64_t keep);
+int child_confine(void); /* no_new_privs, no core dump */
 
 #endif

@@ -18,7 +18,9 @@ struct proc_run {
 	const char *cwd;	 /* NULL: unchanged */
 	uint64_t timeout_ms;	 /* 0: none; then SIGKILL to its process group, ERROR_TIMEOUT */
 	int cancel_fd;		 /* readable: kill it, ERROR_CANCELLED; -1 or 0: none */
-	size_t output_max;	 /* of out and of err each; 0: 64 KiB. More is dropped. */
+	/* It works on files and needs nothing else: as root, none of its rights but to open them */
+	bool files_only;
+	size_t output_max; /* of out and of err each; 0: 64 KiB. More is dropped. */
 	/* called for each line of stdout (no newline; an unfinished last one too), in the calling
 	 * thread; may be NULL */
 	void (*on_line)(void *cookie, const char *line);

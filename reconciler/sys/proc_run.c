@@ -20,6 +20,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <string.h>
@@ -49,6 +50,7 @@ struct plan {
 	char *const *argv, *const *env;
 	int null_fd, out_fd, err_fd, report_fd;
 	pid_t parent;
+	bool files_only;
 };
 
 static void report(int fd)
@@ -69,6 +71,10 @@ static _Noreturn void child_main(const struct plan *plan)
 	if (dup2(plan->null_fd, 0) < 0 || dup2(plan->out_fd, 1) < 0 || dup2(plan->err_fd, 2) < 0 ||
 	    close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0 ||
 	    (plan->cwd && chdir(plan->cwd) < 0))
+		report(plan->report_fd);
+	if (plan->files_only &&
+	    ((geteuid() == 0 && child_bound(UINT64_C(1) << CAP_DAC_OVERRIDE) < 0) ||
+	     child_confine() < 0))
 		report(plan->report_fd);
 	child_signals_default();
 	execve(plan->program, plan->argv, plan->env);
@@ -142,7 +148,8 @@ static int child_start(const struct proc_run *run, struct child *ret, struct err
 			     .out_fd = out_w,
 			     .err_fd = err_w,
 			     .report_fd = rep_w,
-			     .parent = getpid() };
+			     .parent = getpid(),
+			     .files_only = run->files_only };
 	pid_t pid = child_fork();
 	if (pid == 0)
 		child_main(&plan);
