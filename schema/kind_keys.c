@@ -88,6 +88,10 @@ static bool read_path(const struct yaml_node *node, const struct path *path, con
 		      struct text_vec *to)
 {
 	struct error err = { 0 };
+	if (r->context->no_files) {
+		READER_FAULT(r, node, path, "%s", r->context->no_files);
+		return false;
+	}
 	const char *file = reader_file(r, node, path, KEY_PATH_MAX);
 	if (!file)
 		return false;

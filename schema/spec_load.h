@@ -67,6 +67,9 @@ struct spec_context {
 	/* The sources are a part of a stack: whom their VMs depend on is checked by whoever joins
 	 * the parts, by spec_depends_check(). */
 	bool part;
+	/* Whoever wrote it may not have files of this host read: why, and what to do. Paths of
+	 * `files` and `ssh_keys` are then faults. NULL: he may. */
+	const char *no_files;
 	/* Of vm_spec_with() only: relative paths are below it; NULL: refused. */
 	const char *directory;
 };

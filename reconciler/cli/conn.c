@@ -157,6 +157,13 @@ static int connect_daemon(struct cli *cli, bool start, struct error *err)
 	int fd = unix_connect(runtime_dir, RPC_SOCKET, CONNECT_MS, 0, err);
 	if (fd >= 0)
 		return fd;
+	if (cli->system && err->sys == EACCES)
+		return error_set(err, ERROR_UNAVAILABLE,
+				 "you may not use '%s/" RPC_SOCKET
+				 "': the VMs of the machine are for "
+				 "root and members of the group 'banger' (sudo usermod -aG banger "
+				 "USER, then log in again)",
+				 cli->paths.runtime);
 	if (err->sys != ECONNREFUSED && err->sys != ENOENT) {
 		err->code = ERROR_UNAVAILABLE;
 		return -1;

@@ -28,6 +28,8 @@ static const struct {
 	{ "XDG_STATE_HOME, XDG_CACHE_HOME, XDG_CONFIG_HOME, XDG_RUNTIME_DIR",
 	  "Where banger keeps its things, below banger/ in each of them." },
 	{ "BANGER_SYSTEM", "1: as --system." },
+	{ "BANGER_UID_BASE",
+	  "Where the 65,536 users of hypervisors begin, when bangerd --system starts (2100000000)." },
 	{ "BANGER_SHARE", "Where image recipes and the agent's initrd are." },
 	{ "BANGER_DAEMON", "The bangerd to start (default: the one beside banger, else in PATH)." },
 };

@@ -37,9 +37,12 @@
 
 #define RESYNC_MS 60000
 #define OPS_KEPT  256
+/* Whose members may use the machine's VMs. */
+#define MACHINE_GROUP "banger"
 
 struct bangerd;
 struct vm;
+struct request;
 
 /* --- op.c --- */
 struct op {
@@ -117,11 +120,11 @@ struct vm {
 	struct job *job; /* lifecycle lane */
 	bool untidy;	 /* something of a run that is over may be there */
 	bool dirty, restart_asked, reimage_asked;
-	bool may_restart;	 /* if the guest does not go along with what was asked last */
-	bool touched;		 /* somebody asked for something since job began: it is past */
-	bool forget_on_failure;	 /* made by `create`: a failed creation leaves nothing */
-	struct error *failure; /* of the last action; NULL: fine. vm_failure() makes one */
-	bool stuck;	       /* it will not go away by trying again */
+	bool may_restart;	/* if the guest does not go along with what was asked last */
+	bool touched;		/* somebody asked for something since job began: it is past */
+	bool forget_on_failure; /* made by `create`: a failed creation leaves nothing */
+	struct error *failure;	/* of the last action; NULL: fine. vm_failure() makes one */
+	bool stuck;		/* it will not go away by trying again */
 	unsigned failures;
 	struct loop_timer *retry; /* set: backing off */
 	int64_t retry_at_ms;	  /* then until when, wall clock */
@@ -266,6 +269,8 @@ int stack_plan_commit(struct bangerd *d, const char *stack, const char *source,
 		      struct stack_plan *plan, const struct apply_options *options, cJSON *ops,
 		      struct error *err);
 struct spec_context stack_context(struct bangerd *d); /* valid as long as d */
+/* The same for what a client sent. */
+struct spec_context request_context(const struct request *request);
 struct store_stack *stack_find(struct bangerd *d, const char *name);
 int stack_put(struct bangerd *d, const char *name, const char *source, bool watched,
 	      struct error *err);
@@ -322,6 +327,7 @@ struct request {
  * (request_keep) and returns 1. */
 typedef int (*rpc_handler)(struct request *request, cJSON **ret, struct error *err);
 rpc_handler rpc_handler_find(const char *method);
+bool rpc_is_for_root(const char *method); /* conn_check_trusted() */
 int conns_listen(struct bangerd *d, struct error *err);
 void conns_free(struct bangerd *d);
 /* What waits is answered when this gives something; now: the time is over, and it must. */
@@ -337,6 +343,11 @@ void later_refuse(struct later *later, const struct error *err); /* the same, an
 #define ASK_NAMES_MAX 16 /* VMs of one vm.stats, vm.ports, …: their answers fit a frame */
 pid_t conn_peer(const struct conn *conn);
 struct actor conn_actor(const struct conn *conn);
+/* It is the daemon's own user, or root: what it may have done is what it could do itself. Else it
+ * is a member of the machine's group, who may use VMs, and gets nothing of the host by that. */
+bool conn_is_trusted(const struct conn *conn);
+/* -1 with err: this is for root. */
+int conn_check_trusted(const struct conn *conn, const char *what, struct error *err);
 
 /* --- lease.c --- */
 enum lease_kind {
@@ -441,7 +452,9 @@ struct bangerd {
 	size_t op_count;
 	uint64_t op_next, op_version;
 	struct events *events;
-	char user[64]; /* whose daemon this is */
+	char user[64];	      /* whose daemon this is */
+	gid_t group;	      /* of the machine's users, 0: there is none */
+	char *group_identity; /* the private key for them; NULL */
 	struct pull *pulls;
 	struct watch *watches;
 	struct conn *conns;

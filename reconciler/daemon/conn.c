@@ -1,12 +1,15 @@
-/* RPC connections: peers of our own user only, bounded in number, in what they may send and in what
- * may wait for them. */
+/* RPC connections: peers of our own user, or, on the machine's socket, of its group; bounded in
+ * number, in what they may send and in what may wait for them. */
 #include "daemon/bangerd.h"
 #include "base/log.h"
 #include "sys/unix.h"
 
+#include <fcntl.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #define CONNS_MAX  128
 #define OUT_FULL   (1u << 20)  /* so much unread, and nothing more is done for a client */
@@ -34,6 +37,7 @@ struct conn {
 	int fd;
 	pid_t pid;
 	uid_t uid;
+	char user[64]; /* its name */
 	struct loop_watch *watch;
 	struct loop_timer *timer;
 	struct rpc_frames frames;
@@ -51,10 +55,22 @@ pid_t conn_peer(const struct conn *conn)
 	return conn->pid;
 }
 
-/* Only two can connect: we ourselves, and root. */
 struct actor conn_actor(const struct conn *conn)
 {
-	return (struct actor){ .uid = conn->uid, .who = conn->uid ? conn->d->user : "root" };
+	return (struct actor){ .uid = conn->uid, .who = conn->user };
+}
+
+bool conn_is_trusted(const struct conn *conn)
+{
+	return conn->uid == 0 || conn->uid == getuid();
+}
+
+int conn_check_trusted(const struct conn *conn, const char *what, struct error *err)
+{
+	if (conn_is_trusted(conn))
+		return 0;
+	return error_set(err, ERROR_CONFLICT, "%s is for root alone in system mode: use sudo",
+			 what);
 }
 
 static void parked_free(struct parked *parked)
@@ -257,6 +273,9 @@ static void handle(struct conn *conn, const cJSON *message)
 		outcome = error_set(&err, ERROR_INVALID,
 				    "no method '%.60s': are banger and bangerd of one version?",
 				    request.method);
+	else if (rpc_is_for_root(request.method) &&
+		 conn_check_trusted(conn, request.method, &err) < 0)
+		outcome = -1;
 	else
 		outcome = handler(&request, &result, &err);
 	for (size_t i = 0; i < conn->fd_count; i++)
@@ -329,6 +348,19 @@ static void accept_failed(struct bangerd *d)
 	loop_timer_set(d->accept_again, ACCEPT_MS);
 }
 
+/* Of the machine's users names are asked for as they come: few, and known by then. */
+static void learn_name(struct conn *conn)
+{
+	struct passwd entry, *found = NULL;
+	char room[4096];
+	if (conn->uid == getuid() || conn->uid == 0)
+		str_copy(conn->user, sizeof(conn->user), conn->uid ? conn->d->user : "root");
+	else if (getpwuid_r(conn->uid, &entry, room, sizeof(room), &found) == 0 && found)
+		snprintf(conn->user, sizeof(conn->user), "%.63s", found->pw_name);
+	else
+		snprintf(conn->user, sizeof(conn->user), "uid %u", (unsigned)conn->uid);
+}
+
 static void accept_one(void *data, uint32_t events)
 {
 	struct bangerd *d = data;
@@ -341,7 +373,8 @@ static void accept_one(void *data, uint32_t events)
 		accept_failed(d);
 		return;
 	}
-	if (unix_peer(fd, &pid, &uid, &err) < 0 || (uid != getuid() && uid != 0)) {
+	if (unix_peer(fd, &pid, &uid, &err) < 0 ||
+	    (uid != getuid() && uid != 0 && !(d->group && unix_peer_in_group(fd, d->group)))) {
 		log_warn(NULL, "refused a client of another user");
 		return;
 	}
@@ -353,6 +386,7 @@ static void accept_one(void *data, uint32_t events)
 	conn->d = d;
 	conn->pid = pid;
 	conn->uid = uid;
+	learn_name(conn);
 	conn->frames.in = conn->out = BUF_INIT;
 	conn->fd = take_fd(&fd);
 	conn->next = d->conns;
@@ -367,6 +401,12 @@ int conns_listen(struct bangerd *d, struct error *err)
 	d->listen_fd = unix_listen(d->runtime_fd, RPC_SOCKET, err);
 	if (d->listen_fd < 0)
 		return -1;
+	if (d->group &&
+	    (fchownat(d->runtime_fd, RPC_SOCKET, 0, d->group, AT_SYMLINK_NOFOLLOW) < 0 ||
+	     fchmodat(d->runtime_fd, RPC_SOCKET, 0660, 0) < 0))
+		return error_sys(err,
+				 "cannot give '%s/" RPC_SOCKET "' to group '" MACHINE_GROUP "'",
+				 d->paths.runtime);
 	d->listen_watch = loop_watch(d->loop, d->listen_fd, EPOLLIN, accept_one, d, err);
 	return d->listen_watch ? 0 : -1;
 }

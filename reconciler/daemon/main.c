@@ -10,6 +10,7 @@
 #include "sys/privilege.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <libssh/libssh.h>
 #include <linux/capability.h>
 #include <malloc.h>
@@ -94,6 +95,21 @@ static int choose_users(struct bangerd *d, struct error *err)
 	return vm_user_base(&base, err);
 }
 
+/* The key to the guests, once more for the members of the group: ssh refuses a key of its caller's
+ * that others can read, which root's would be. */
+static int let_group_in(struct bangerd *d, struct error *err)
+{
+	if (!d->paths.system)
+		return 0;
+	const struct group *group = getgrnam(MACHINE_GROUP);
+	d->group = group ? group->gr_gid : 0;
+	if (!d->group)
+		log_info(NULL, "there is no group '" MACHINE_GROUP "', so only root can use these "
+			       "VMs: groupadd --system " MACHINE_GROUP ", then start again");
+	d->group_identity = xasprintf("%s/keys/group_ed25519", d->paths.state);
+	return keys_share(d->paths.state, d->group, err);
+}
+
 static int prepare_host(struct bangerd *d, struct error *err)
 {
 	learn_user(d);
@@ -115,7 +131,7 @@ static int prepare_host(struct bangerd *d, struct error *err)
 		.start_timeout_ms = timeout_from("BANGER_START_TIMEOUT_MS", 15000),
 		.stop_timeout_ms = timeout_from("BANGER_STOP_TIMEOUT_MS", 45000),
 	};
-	if (choose_subnet(d, err) < 0 || choose_users(d, err) < 0)
+	if (choose_subnet(d, err) < 0 || choose_users(d, err) < 0 || let_group_in(d, err) < 0)
 		return -1;
 	d->runtime_fd = open(d->paths.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->runtime_fd < 0)
@@ -298,6 +314,7 @@ static void tear_down(struct bangerd *d)
 	free(d->agent_cpio);
 	free(d->client_key);
 	free(d->identity);
+	free(d->group_identity);
 	cleanup_close(&d->runtime_fd);
 	cleanup_close(&d->lock_fd);
 	cleanup_close(&d->cancel_fd);

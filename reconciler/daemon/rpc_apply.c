@@ -102,7 +102,7 @@ static int load(struct request *request, struct wanted *wanted, struct error *er
 {
 	struct sources sources;
 	struct fault_vec faults = { 0 };
-	struct spec_context context = stack_context(request->d);
+	struct spec_context context = request_context(request);
 	int failed = sources_read(request, &sources, err);
 	if (failed == 0 &&
 	    spec_load(sources.at, sources.count, &context, &wanted->set, &faults) < 0) {
@@ -122,6 +122,10 @@ static int wanted_past(struct request *request, int64_t rev, struct wanted *want
 	struct past *past = &wanted->past;
 	if (past_load(request->d, rev, past, err) < 0 || past_check(request->d, past, err) < 0)
 		return -1;
+	for (size_t i = 0; i < past->set.count; i++)
+		if (past->set.vms[i]->files.count &&
+		    conn_check_trusted(request->conn, "to go back to a spec with 'files'", err) < 0)
+			return -1;
 	wanted->options.rollback = rev;
 	wanted->stack = past->set.stack;
 	wanted->source = past->source;

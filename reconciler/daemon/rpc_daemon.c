@@ -120,6 +120,18 @@ static const struct {
 	{ "host.adopt", rpc_host_adopt },
 };
 
+/* They name things of the host that the machine's users may have no business with, or are about
+ * the daemon itself. */
+static const char *const for_root[] = { "shutdown", "watch.add", "watch.remove", "host.adopt" };
+
+bool rpc_is_for_root(const char *method)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(for_root); i++)
+		if (!strcmp(for_root[i], method))
+			return true;
+	return false;
+}
+
 rpc_handler rpc_handler_find(const char *method)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(handlers); i++)

@@ -26,8 +26,12 @@ static void files_open(int dirfd, struct console_files *files)
 	static const char *const names[2] = { VM_FILE_CONSOLE_LOG ".1", VM_FILE_CONSOLE_LOG };
 	for (int i = 0; i < 2; i++) {
 		struct stat st;
-		files->fd[i] = openat(dirfd, names[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		files->size[i] = files->fd[i] >= 0 && fstat(files->fd[i], &st) == 0
+		files->fd[i] = openat(dirfd, names[i],
+				      O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		/* A hypervisor may put things there: only what we wrote is told. */
+		files->size[i] = files->fd[i] >= 0 && fstat(files->fd[i], &st) == 0 &&
+						 S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+						 st.st_nlink == 1
 					 ? (uint64_t)st.st_size
 					 : 0;
 	}
@@ -163,7 +167,8 @@ HANDLER(rpc_vm_ssh)
 	json_add_str(*ret, "address", vm->row.address);
 	json_add_int(*ret, "port", net_ssh_port(vm->row.address));
 	json_add_str(*ret, "user", "root");
-	json_add_str(*ret, "identity", d->identity);
+	json_add_str(*ret, "identity",
+		     conn_is_trusted(request->conn) ? d->identity : d->group_identity);
 	json_add_str(*ret, "known_hosts", known_hosts);
 	json_add_str(*ret, "alias", alias);
 	json_add_bool(*ret, "ready", may_answer_ssh(vm));

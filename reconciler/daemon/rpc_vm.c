@@ -116,7 +116,7 @@ HANDLER(rpc_vm_create)
 	auto_free const char **set = assignments_of(request->params, &count);
 	if (!json_bool(request->params, "start", true))
 		set[count++] = "state=stopped";
-	struct spec_context context = stack_context(d);
+	struct spec_context context = request_context(request);
 	auto_ptr(vm_spec) spec = vm_spec_with(NULL, name, set, count, &context, err);
 	if (!spec || order_check(d, "", spec, err) < 0)
 		return -1;
@@ -169,7 +169,7 @@ HANDLER(rpc_vm_set)
 		return -1;
 	size_t count;
 	auto_free const char **set = assignments_of(request->params, &count);
-	struct spec_context context = stack_context(d);
+	struct spec_context context = request_context(request);
 	auto_ptr(vm_spec) spec = vm_spec_with(vm->want, vm->row.name, set, count, &context, err);
 	if (!spec || order_check(d, "", spec, err) < 0)
 		return -1;

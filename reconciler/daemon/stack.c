@@ -25,6 +25,16 @@ struct spec_context stack_context(struct bangerd *d)
 	return (struct spec_context){ .images = d->hints, .image_count = d->hint_count };
 }
 
+struct spec_context request_context(const struct request *request)
+{
+	struct spec_context context = stack_context(request->d);
+	if (!conn_is_trusted(request->conn))
+		context.no_files = "only root may name files of this host in system mode: give a "
+				   "key itself, use 'banger cp' when the VM is up, or have root "
+				   "put the spec into vms.d";
+	return context;
+}
+
 struct store_stack *stack_find(struct bangerd *d, const char *name)
 {
 	for (size_t i = 0; i < d->stacks.count; i++)

@@ -19,6 +19,8 @@
 #define GUEST_FILE_KNOWN_HOSTS	"known_hosts"
 /* banger's own client key: <state>/keys/id_ed25519 and .pub, made once (0600). */
 int keys_client(const char *state_dir, char **ret_public_line, struct error *err);
+/* <state>/keys/group_ed25519, for members of the group; 0: for nobody, and it goes. */
+int keys_share(const char *state_dir, gid_t group, struct error *err);
 /* A VM's host key: host_key and host_key.pub in its directory (OpenSSH format), made once. */
 int keys_host(int vm_dirfd, const char *comment, struct error *err);
 /* Rewrites vms/<id>/known_hosts for its host key under the alias "banger-<id>". */

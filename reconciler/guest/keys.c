@@ -138,6 +138,38 @@ int keys_client(const char *state_dir, char **ret_public_line, struct error *err
 	return 0;
 }
 
+#define GROUP_KEY "group_ed25519"
+
+static int share(int dirfd, gid_t group, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT;
+	if (fs_read(dirfd, "id_ed25519", KEY_FILE_MAX, &text, err) < 0)
+		return -1;
+	int result = fs_write(dirfd, GROUP_KEY, text.data, text.len, 0600, err);
+	explicit_bzero(text.data, text.len);
+	if (result < 0)
+		return -1;
+	if (fchownat(dirfd, GROUP_KEY, 0, group, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fchmodat(dirfd, GROUP_KEY, 0640, 0) < 0)
+		return error_sys(err, "cannot share '" GROUP_KEY "'");
+	return 0;
+}
+
+int keys_share(const char *state_dir, gid_t group, struct error *err)
+{
+	auto_free char *dir = xasprintf("%s/keys", state_dir);
+	auto_close int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return error_sys(err, "cannot open '%s'", dir);
+	if (!group && fs_unlink(dirfd, GROUP_KEY, err) < 0)
+		return -1;
+	if (group && share(dirfd, group, err) < 0)
+		return -1;
+	if (fchown(dirfd, 0, group) < 0 || fchmod(dirfd, group ? 0710 : 0700) < 0)
+		return error_sys(err, "cannot change the mode of '%s'", dir);
+	return 0;
+}
+
 int keys_host(int vm_dirfd, const char *comment, struct error *err)
 {
 	if (key_pair(vm_dirfd, GUEST_FILE_HOST_KEY, comment, NULL, err) < 0)

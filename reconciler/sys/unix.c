@@ -130,3 +130,26 @@ int unix_peer(int fd, pid_t *ret_pid, uid_t *ret_uid, struct error *err)
 	*ret_uid = peer.uid;
 	return 0;
 }
+
+#define GROUPS_MAX 65536 /* of one process: NGROUPS_MAX */
+
+bool unix_peer_in_group(int fd, gid_t group)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer), size = 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	if (peer.gid == group)
+		return true;
+	/* Too small: it says how much it needs. */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE ||
+	    size > GROUPS_MAX * sizeof(gid_t))
+		return false;
+	auto_free gid_t *groups = xmalloc(size);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+		return false;
+	for (size_t i = 0; i < size / sizeof(*groups); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}

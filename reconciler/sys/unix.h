@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,5 +16,8 @@ int unix_listen(int dirfd, const char *name, struct error *err);
 int unix_connect(int dirfd, const char *name, uint64_t timeout_ms, int nonblocking,
 		 struct error *err);
 int unix_peer(int fd, pid_t *ret_pid, uid_t *ret_uid, struct error *err); /* SO_PEERCRED */
+
+/* Is that its group, or one of its others? As it was when it connected. */
+bool unix_peer_in_group(int fd, gid_t group);
 
 #endif
