@@ -417,6 +417,10 @@ void conns_free(struct bangerd *d)
 		conn_close(d->conns);
 	loop_timer_free(d->accept_again);
 	loop_unwatch(d->listen_watch);
+	/* Whoever may not connect to it learns that nobody is there. The next daemon cannot have
+	 * made its own yet: we hold the lock. */
+	if (d->listen_fd >= 0)
+		unlinkat(d->runtime_fd, RPC_SOCKET, 0);
 	cleanup_close(&d->listen_fd);
 	d->listen_fd = -1;
 }

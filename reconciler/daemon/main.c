@@ -5,6 +5,7 @@
 #include "daemon/sets.h"
 #include "exec/capability.h"
 #include "exec/ledger.h"
+#include "sys/notify.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "sys/privilege.h"
@@ -321,6 +322,14 @@ static void tear_down(struct bangerd *d)
 	paths_clear(&d->paths);
 }
 
+/* systemd, when it started us. */
+static void tell_manager(const char *state)
+{
+	struct error err;
+	if (notify_manager(state, &err) < 0)
+		log_warn(NULL, "%s, ignoring", err.text);
+}
+
 /* A running VM costs six descriptors; the usual 1,024 would end at 170 of them. Not without a
  * bound, as there are programs that close every number up to it one by one. */
 static void allow_descriptors(void)
@@ -386,7 +395,9 @@ int main(int argc, char **argv)
 		return error_exit_status(err.code);
 	}
 	log_info(NULL, "bangerd " BANGER_VERSION " works on '%s'", d.paths.state);
+	tell_manager("READY=1");
 	loop_run(d.loop);
+	tell_manager("STOPPING=1");
 	bool failed = d.failed;
 	event_add(&d, EVENT_DAEMON, NULL, "bangerd ends; VMs run on");
 	tear_down(&d);
