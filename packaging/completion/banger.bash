@@ -108,7 +108,7 @@ _banger() {
 	'op show') flags='' names="" ;;
 	'op wait') flags='--timeout ' names="" ;;
 	'daemon start') flags='' names="" ;;
-	'daemon stop') flags='' names="" ;;
+	'daemon stop') flags='--vms --timeout ' names="" ;;
 	'daemon status') flags='' names="" ;;
 	'vm ping' | 'ping') flags='' names="$(_banger_names vm)" ;;
 	'doctor') flags='' names="" ;;

@@ -10,7 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define STOP_MS 10000
+#define STOP_MS	    10000
+#define STOP_VMS_MS 180000 /* graceful, then not; several rounds of what depends on what */
 
 static cJSON *daemon_to_json(const struct daemon_info *daemon)
 {
@@ -82,24 +83,35 @@ int cmd_ping(struct cli *cli)
 int cmd_daemon_stop(struct cli *cli)
 {
 	struct error err = { 0 };
-	auto_json cJSON *reply = NULL;
-	if (conn_open(cli, false, &err) < 0) {
-		if (err.code != ERROR_UNAVAILABLE)
+	auto_json cJSON *reply = NULL, *params = cJSON_CreateObject();
+	bool vms = cli_flag(cli, "vms");
+	uint64_t limit_ms;
+	if (cli_duration(cli, "timeout", &limit_ms, &err) < 0)
+		return cli_misused(cli, "%s", err.text);
+	if (!limit_ms)
+		limit_ms = vms ? STOP_VMS_MS : STOP_MS;
+	/* VMs run on without it: to end them takes one. */
+	if (conn_open(cli, vms, &err) < 0) {
+		if (err.code != ERROR_UNAVAILABLE || vms)
 			return cli_fail(cli, &err);
 		if (!cli->quiet)
 			cli_say(cli, "bangerd does not run\n");
 		return STATUS_DONE;
 	}
+	json_add_bool(params, "vms", vms);
 	/* Held before it is asked to end, so that the pid cannot become another's. */
 	auto_close int pidfd = proc_pidfd((pid_t)conn_daemon(cli)->pid);
-	if (conn_call(cli, "shutdown", NULL, &reply, &err) < 0 && !conn_is_lost(&err))
+	if (conn_call(cli, "shutdown", params, &reply, &err) < 0 && !conn_is_lost(&err))
 		return cli_fail(cli, &err);
-	if (pidfd >= 0 && proc_wait_gone(pidfd, STOP_MS) < 0) {
-		error_set(&err, ERROR_TIMEOUT, "bangerd did not end within %d s", STOP_MS / 1000);
+	if (pidfd >= 0 && proc_wait_gone(pidfd, limit_ms) < 0) {
+		error_set(&err, ERROR_TIMEOUT, "bangerd did not end within %" PRIu64 " s%s",
+			  limit_ms / 1000, vms ? ", see banger ps for what still runs" : "");
 		return cli_fail(cli, &err);
 	}
 	if (!cli->quiet)
-		cli_say(cli, "bangerd ended, its VMs run on\n");
+		cli_say(cli, "bangerd ended%s\n",
+			vms ? " and its VMs with it, they run again when it does"
+			    : ", its VMs run on");
 	return STATUS_DONE;
 }
 

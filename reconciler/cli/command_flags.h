@@ -119,6 +119,11 @@ static const struct flag apply_flags[] = {
 	{ 0 },
 };
 static const struct flag wait_flags[] = { FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 } };
+static const struct flag daemon_stop_flags[] = {
+	{ .name = "vms", .doc = "shut all VMs down first, until bangerd runs again" },
+	FLAG_TIMEOUT,
+	{ 0 },
+};
 static const struct flag delete_flags[] = {
 	FLAG_FILE, FLAG_YES, FLAG_NO_WAIT, FLAG_TIMEOUT, { 0 }
 };

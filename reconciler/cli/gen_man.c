@@ -159,7 +159,7 @@ int cmd_gen_man(struct cli *cli)
 	for (size_t i = 0; i < ARRAY_COUNT(files); i++)
 		add_item(&out, files[i].path, files[i].meaning);
 	add_examples(&out);
-	buf_add(&out, ".SH \"SEE ALSO\"\n.BR banger\\-vms (5),\n.BR ssh (1)\n");
+	buf_add(&out, ".SH \"SEE ALSO\"\n.BR banger\\-vms (5),\n.BR bangerd (8),\n.BR ssh (1)\n");
 	cli_say(cli, "%s", out.data);
 	return STATUS_DONE;
 }

@@ -4,6 +4,7 @@
  * ask.c      questions to its guest
  * links.c    the connections to a running VM: monitor, agent, console
  * converge.c dirty VMs -> plan -> job
+ * drain.c    the end of all VMs, and then of the daemon
  * order.c    who starts after whom, who stops before whom
  * outcome.c  what came of a job, a boot, a death
  * gather.c   start-up: store, then the host
@@ -210,6 +211,10 @@ void vm_back_off(struct vm *vm);
 void converge(void *bangerd); /* before-sleep hook */
 void converge_schedule_ttl(struct bangerd *d);
 struct capabilities vm_capabilities(const struct bangerd *d);
+
+/* --- drain.c --- */
+void drain_begin(struct bangerd *d);
+bool drain_is_over(const struct bangerd *d); /* it was begun, and nothing runs any more */
 
 /* --- outcome.c --- */
 void job_done(struct work *work);
@@ -471,6 +476,7 @@ struct bangerd {
 	struct round *reserve_round; /* under way */
 	bool any_note;		     /* some VM had one once: they have to be taken back */
 	bool any_dirty, any_gated, ops_moved, failed, swept;
+	bool draining;		  /* it ends when no VM runs any more, and starts none */
 	struct image_hint *hints; /* stack_context()'s */
 	size_t hint_count;
 };

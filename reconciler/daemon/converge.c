@@ -265,6 +265,14 @@ static void nothing_to_do(struct vm *vm)
 	if (!vm->stuck && vm->ready)
 		vm_forgive(vm);
 	rollback_forget_if_done(vm);
+	if (vm->d->draining && vm->op && strcmp(vm->op->kind, "stop") != 0) {
+		struct error err;
+		error_set(&err, ERROR_CONFLICT,
+			  "vm '%s': bangerd stops all VMs and ends, the next one goes on",
+			  vm->row.name);
+		vm_op_done(vm, &err);
+		return;
+	}
 	if (vm->op && vm->pid && !vm->ready)
 		vm_expect_ready(vm);
 	else
@@ -378,6 +386,8 @@ void converge(void *bangerd)
 		d->any_gated = false;
 		look_at_all(d, is_waiting);
 	}
+	if (drain_is_over(d))
+		loop_quit(d->loop);
 }
 
 /* --- ttl --- */

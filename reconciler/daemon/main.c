@@ -399,7 +399,8 @@ int main(int argc, char **argv)
 	loop_run(d.loop);
 	tell_manager("STOPPING=1");
 	bool failed = d.failed;
-	event_add(&d, EVENT_DAEMON, NULL, "bangerd ends; VMs run on");
+	event_add(&d, EVENT_DAEMON, NULL, "bangerd ends; VMs %s",
+		  d.draining ? "are stopped" : "run on");
 	tear_down(&d);
 	ssh_finalize();
 	return failed ? 4 : 0;

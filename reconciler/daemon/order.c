@@ -11,7 +11,8 @@
 
 static bool is_leaving(const struct vm *vm)
 {
-	return vm->row.deleting || vm->row.hold != HOLD_NONE || vm->want->state == STATE_STOPPED ||
+	return vm->d->draining || vm->row.deleting || vm->row.hold != HOLD_NONE ||
+	       vm->want->state == STATE_STOPPED ||
 	       (vm->row.expired_revision && vm->row.expired_revision == vm->row.revision);
 }
 

@@ -378,7 +378,7 @@ void vm_exited(struct vm *vm)
 	}
 	log_warn(vm->row.name, "its hypervisor (pid %d) ended: %s", (int)pid,
 		 exit_reason_name(reason));
-	bool asked = vm->row.hold != HOLD_NONE || vm->row.deleting;
+	bool asked = vm->row.hold != HOLD_NONE || vm->row.deleting || vm->d->draining;
 	vm_event(vm, asked ? EVENT_STOPPED : EVENT_DIED, "its hypervisor (pid %d) ended: %s",
 		 (int)pid, exit_reason_name(reason));
 	vm_not_running(vm);

@@ -34,10 +34,14 @@ static void quit_later(void *data)
 HANDLER(rpc_shutdown)
 {
 	(void)err;
+	*ret = cJSON_CreateObject();
+	if (json_bool(request->params, "vms", false)) {
+		drain_begin(request->d);
+		return 0;
+	}
 	log_info(NULL, "asked to end; virtual machines keep running");
 	/* After the answer is out. */
 	loop_post(request->d->loop, quit_later, request->d);
-	*ret = cJSON_CreateObject();
 	return 0;
 }
 

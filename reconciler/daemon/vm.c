@@ -318,7 +318,7 @@ void vm_state(const struct vm *vm, struct plan_vm_state *ret, struct vm_spec **r
 		.memory_floor = vm->seen_memory,
 		.memory_ceiling = vm->seen_memory_max,
 		.stack = vm->row.stack,
-		.hold = (enum hold_kind)vm->row.hold,
+		.hold = vm->d->draining ? HOLD_STOP : (enum hold_kind)vm->row.hold,
 		.exit = vm->row.exit_reason ? exit_reason_parse(vm->row.exit_reason) : EXIT_NONE,
 		.exit_current = vm->row.exit_reason && vm->row.exit_revision == vm->row.revision,
 		.expired = vm->row.expired_revision != 0,

@@ -8,7 +8,7 @@
 
 const struct rpc_method rpc_methods[] = {
 	{ "ping", "", "who answers, and how many VMs it has" },
-	{ "shutdown", "", "end the daemon; VMs go on" },
+	{ "shutdown", "[vms]", "end the daemon; VMs go on, or are stopped first" },
 	{ "plan", "source or rollback, " OPTIONS ", [delete], [offset], [state], [meant]",
 	  "what apply would do" },
 	{ "apply", "source or rollback, " OPTIONS ", [digest], yes", "make it so" },

@@ -108,6 +108,26 @@ def scenario_the_daemon_may_die_at_any_time(home):
     equal(home.hypervisors(), pids, "status touches nothing")
 
 
+def scenario_the_daemon_ends_with_its_vms(home):
+    """daemon stop --vms: all are shut down in good order, without a hold; the next daemon starts what ran."""
+    spec = home.spec(db=", restart: never", web=", depends_on: [db]", held="")
+    home.banger("apply", "-f", spec, "--yes")
+    home.banger("stop", "held")
+    home.ssh("web", "sh", "-c", "echo fresh > /etc/b")
+    home.banger("daemon", "stop", "--vms")
+    equal((home.hypervisors(), home.daemon_pid()), ([], None), "hypervisors, daemon")
+    order = [line for line in home.log().splitlines() if "vm=" in line and line.endswith(" stop")]
+    equal(["vm=web" in line for line in order[-2:]], [True, False], f"what needs another ends first: {order}")
+    home.banger("ps")
+    home.wait_state("web", "ready")
+    equal(home.ssh("web", "cat", "/etc/b"), "fresh", "writes made just before")
+    equal((home.vm("db")["state"], home.vm("held")["state"]), ("ready", "stopped"), "what ran runs, what was held is held")
+    # Without a daemon it takes one to end them.
+    home.kill_daemon()
+    home.banger("daemon", "stop", "--vms")
+    equal((home.hypervisors(), home.daemon_pid()), ([], None), "hypervisors, daemon")
+
+
 def scenario_handles_are_only_a_cache(home):
     spec = home.spec(web="")
     home.banger("apply", "-f", spec, "--yes")
