@@ -1,9 +1,10 @@
 /* Theory of operation: connect to <runtime>/bangerd.sock. Nobody there: take the lock start.lock,
  * look again (another banger may have been faster), run bangerd detached with its output in
- * <state>/bangerd.log, and knock until it answers, ends, or five
- * seconds are over. The lock only orders the callers; that there is one daemon is bangerd's own
- * business. */
+ * <state>/bangerd.log, and knock until it answers, ends, or START_MS are over; or, where it is a
+ * unit of systemd, have that start it. The lock only orders the callers; that there is one daemon
+ * is bangerd's own business. */
 #include "cli/conn.h"
+#include "cli/unit.h"
 #include "rpc/rpc.h"
 #include "sys/loop.h"
 #include "sys/proc.h"
@@ -129,6 +130,10 @@ static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 	int fd = unix_connect(runtime_dir, RPC_SOCKET, CONNECT_MS, 0, err);
 	if (fd >= 0)
 		return fd;
+	if (unit_is_there(&cli->paths))
+		return unit_start(err) < 0
+			       ? -1
+			       : unix_connect(runtime_dir, RPC_SOCKET, CONNECT_MS, 0, err);
 	auto_close int state_dir = open_dir(cli->paths.state, err);
 	if (state_dir < 0)
 		return -1;
@@ -145,6 +150,15 @@ static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 			return fd;
 		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
 	}
+}
+
+static int does_not_run(const struct cli *cli, bool start, struct error *err)
+{
+	const char *remedy = !start			  ? ""
+			     : unit_is_there(&cli->paths) ? ", as root: systemctl start bangerd"
+							  : ", only root can start it";
+	return error_set(err, ERROR_UNAVAILABLE, "bangerd%s does not run%s",
+			 cli->system ? " --system" : "", remedy);
 }
 
 static int connect_daemon(struct cli *cli, bool start, struct error *err)
@@ -169,9 +183,7 @@ static int connect_daemon(struct cli *cli, bool start, struct error *err)
 		return -1;
 	}
 	if (!start || (cli->system && geteuid() != 0))
-		return error_set(err, ERROR_UNAVAILABLE, "bangerd%s does not run%s",
-				 cli->system ? " --system" : "",
-				 start ? ", only root can start it" : "");
+		return does_not_run(cli, start, err);
 	return start_daemon(cli, runtime_dir, err);
 }
 
