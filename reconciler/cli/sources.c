@@ -264,6 +264,9 @@ int sources_to_wire(const struct sources *sources, cJSON *params, struct error *
 	}
 	json_add_str(params, "stack", sources->stack);
 	json_add_str(params, "path", sources->path);
+	const char *home = secure_getenv("HOME"); /* what "~/" is for the one who calls */
+	if (home && home[0] == '/')
+		json_add_str(params, "home", home);
 	auto_free char *text = size > RPC_FRAME_MAX / 2 ? json_print(params) : NULL;
 	if (text && strlen(text) > RPC_FRAME_MAX - 4096)
 		return error_set(err, ERROR_INVALID,

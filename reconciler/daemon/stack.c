@@ -28,6 +28,9 @@ struct spec_context stack_context(struct bangerd *d)
 struct spec_context request_context(const struct request *request)
 {
 	struct spec_context context = stack_context(request->d);
+	const char *home = json_str(request->params, "home", NULL);
+	if (home && home[0] == '/')
+		context.home = home;
 	if (!conn_is_trusted(request->conn))
 		context.no_files = "only root may name files of this host in system mode: give a "
 				   "key itself, use 'banger cp' when the VM is up, or have root "

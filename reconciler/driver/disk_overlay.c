@@ -2,6 +2,7 @@
  * rootfs is a raw file of its own; elsewhere a qcow2 overlay names the rootfs by its path, which
  * never changes as images are immutable and content-addressed. */
 #include "driver/disk.h"
+#include "driver/vm_user.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/units.h"
@@ -101,15 +102,28 @@ static int stat_overlay(int vm_dirfd, uint64_t *ret_size, struct error *err)
 	return fd < 0 ? -1 : overlay_size(fd, ret_size, err);
 }
 
+/* What a hypervisor wrote into its overlay may name any file as part of it, and qemu-img opens
+ * that: so it runs as whom the overlay belongs to. */
+static bool overlay_user(int vm_dirfd, struct proc_user *ret)
+{
+	struct stat st;
+	uid_t user = vm_user_of_fd(vm_dirfd);
+	*ret = (struct proc_user){ .uid = user, .gid = user };
+	return user && fstatat(vm_dirfd, VM_FILE_ROOT_OVERLAY, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_uid == user;
+}
+
 static int grow_overlay(int vm_dirfd, const char *dir, uint64_t size_bytes, struct error *err)
 {
-	(void)vm_dirfd;
+	struct proc_user user;
 	auto_free char *text = xasprintf("%" PRIu64, size_bytes);
 	const char *const argv[] = { "qemu-img",	   "resize", "-q", "-f", "qcow2",
 				     VM_FILE_ROOT_OVERLAY, text,     NULL };
 	struct proc_run run = {
 		.argv = argv, .cwd = dir, .timeout_ms = TOOL_TIMEOUT_MS, .files_only = true
 	};
+	if (overlay_user(vm_dirfd, &user))
+		run.user = &user;
 	if (proc_check(&run, NULL, err) < 0)
 		return error_wrap(err, "cannot grow disk '%s'", VM_FILE_ROOT_OVERLAY);
 	return 0;

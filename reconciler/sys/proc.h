@@ -12,6 +12,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Whom a process runs as. A number need not have a name. */
+struct proc_user {
+	uid_t uid;
+	gid_t gid;
+	gid_t group; /* the only one beside gid; 0: none */
+};
+
 struct proc_run {
 	const char *const *argv; /* NULL-terminated; argv[0] looked up in PATH */
 	const char *const *env;	 /* extra NAME=VALUE, NULL-terminated; NULL: none */
@@ -20,7 +27,8 @@ struct proc_run {
 	int cancel_fd;		 /* readable: kill it, ERROR_CANCELLED; -1 or 0: none */
 	/* It works on files and needs nothing else: as root, none of its rights but to open them */
 	bool files_only;
-	size_t output_max; /* of out and of err each; 0: 64 KiB. More is dropped. */
+	const struct proc_user *user; /* as this one, without capabilities; NULL: as we are */
+	size_t output_max;	      /* of out and of err each; 0: 64 KiB. More is dropped. */
 	/* called for each line of stdout (no newline; an unfinished last one too), in the calling
 	 * thread; may be NULL */
 	void (*on_line)(void *cookie, const char *line);
@@ -32,13 +40,6 @@ int proc_run(const struct proc_run *run, int *ret_status, struct buf *out, struc
 	     struct error *err);
 /* The same, but a non-zero exit is an error that quotes the tail of stderr. */
 int proc_check(const struct proc_run *run, struct buf *out, struct error *err);
-
-/* Whom a process runs as. A number need not have a name. */
-struct proc_user {
-	uid_t uid;
-	gid_t gid;
-	gid_t group; /* the only one beside gid; 0: none */
-};
 
 struct proc_detach {
 	const char *const *argv;

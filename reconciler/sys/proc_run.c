@@ -51,6 +51,7 @@ struct plan {
 	int null_fd, out_fd, err_fd, report_fd;
 	pid_t parent;
 	bool files_only;
+	const struct proc_user *user;
 };
 
 static void report(int fd)
@@ -71,6 +72,8 @@ static _Noreturn void child_main(const struct plan *plan)
 	if (dup2(plan->null_fd, 0) < 0 || dup2(plan->out_fd, 1) < 0 || dup2(plan->err_fd, 2) < 0 ||
 	    close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0 ||
 	    (plan->cwd && chdir(plan->cwd) < 0))
+		report(plan->report_fd);
+	if (child_become(plan->user) < 0)
 		report(plan->report_fd);
 	if (plan->files_only &&
 	    ((geteuid() == 0 && child_bound(UINT64_C(1) << CAP_DAC_OVERRIDE) < 0) ||
@@ -149,7 +152,8 @@ static int child_start(const struct proc_run *run, struct child *ret, struct err
 			     .err_fd = err_w,
 			     .report_fd = rep_w,
 			     .parent = getpid(),
-			     .files_only = run->files_only };
+			     .files_only = run->files_only,
+			     .user = run->user };
 	pid_t pid = child_fork();
 	if (pid == 0)
 		child_main(&plan);

@@ -229,6 +229,28 @@ static void a_detached_process_becomes_its_user(void **state)
 	assert_int_equal(proc_wait_gone(pidfd, 5000), 0);
 }
 
+/* A tool that reads what a guest wrote runs as the guest's user: it opens nothing else. */
+static void a_tool_can_run_as_a_user(void **state)
+{
+	struct error err;
+	(void)state;
+	need_root();
+	auto_close int fd = make_dir("tool");
+	auto_free char *dir = xasprintf("%s/tool", root);
+	assert_int_equal(fs_write(fd, "roots", "x", 1, 0600, &err), 0);
+	const struct proc_user user = { .uid = 70001, .gid = 70001 };
+	const char *const argv[] = { "cat", "roots", NULL }, *const id[] = { "id", "-u", NULL };
+	struct proc_run run = { .argv = argv, .cwd = dir, .timeout_ms = 10000, .files_only = true };
+	auto_buf struct buf said = BUF_INIT;
+	assert_int_equal(proc_check(&run, NULL, &err), 0);
+	run.user = &user;
+	assert_int_equal(proc_check(&run, NULL, &err), -1);
+	assert_non_null(strstr(err.text, "Permission denied"));
+	run.argv = id;
+	assert_int_equal(proc_check(&run, &said, &err), 0);
+	assert_string_equal(said.data, "70001\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +261,7 @@ int main(void)
 		cmocka_unit_test(no_trick_gives_away_another_file),
 		cmocka_unit_test(whoever_listens_is_the_vms_user),
 		cmocka_unit_test(a_detached_process_becomes_its_user),
+		cmocka_unit_test(a_tool_can_run_as_a_user),
 	};
 	return cmocka_run_group_tests(tests, make_root, remove_root);
 }
