@@ -1,7 +1,7 @@
 # banger.   make [DEV=1] [SAN=address,undefined] [COV=1]   builds into build/, build-san/ …
 #   make demo, demo-down   boot the VMs of examples/vms.yaml, take them away again
 #   make test              everything that must pass, on real VMs; make unit: only what needs none
-#   make lab [NAME=…]      scenarios as root in a VM of its own, where everything of a host may be changed; make lab-shell
+#   make lab [NAME=…]      all scenarios as root in VMs where everything of a host may be changed; make lab-shell
 #   make crash-matrix, soak   kill -9 at every step; at random moments, a thousand times
 #   make lint, bench, docs, install
 # demo, test, lab and lint install the packages they need (scripts/deps.sh), make deps does only that;

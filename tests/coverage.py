@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How much of the host programs ran: tests/coverage.py [--files] BUILD
+"""How much of the host programs ran: tests/coverage.py [--files] [--add DIR] BUILD
 
 Reads what every program of a build with COV=1 left beside its objects when it ended: unit tests, banger
 and bangerd alike, added up by libgcov itself. A line counts when any of them ran it. A process that is
@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAYERS = "schema base sys plan store rpc source driver guest image exec daemon cli".split()
@@ -50,6 +51,19 @@ def measure(build):
     return counted
 
 
+def add(build, elsewhere):
+    """The counts of programs that ran on another machine, the lab, into those of this one."""
+    theirs = os.path.join(elsewhere, os.path.abspath(build).lstrip("/"))
+    if not os.path.isdir(theirs):
+        print(f"no counts in '{theirs}'", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory(dir=build) as both:
+        subprocess.run(["gcov-tool", "merge", "-o", both, build, theirs], check=True, stdout=subprocess.DEVNULL)
+        for folder, _, names in os.walk(both):
+            for name in names:
+                os.replace(os.path.join(folder, name), os.path.join(build, os.path.relpath(folder, both), name))
+
+
 def row(title, lines):
     ran = sum(count > 0 for count in lines)
     return f"{title:<34} {ran:>6} of {len(lines):>6} lines {100 * ran / len(lines):6.1f} %" if lines else f"{title}: nothing"
@@ -58,8 +72,11 @@ def row(title, lines):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--files", action="store_true", help="a row a file, the least covered first")
+    parser.add_argument("--add", metavar="DIR", help="first add what the same build's programs left below there (GCOV_PREFIX)")
     parser.add_argument("build")
     options = parser.parse_args()
+    if options.add:
+        add(options.build, options.add)
     counted = measure(options.build)
     if not counted:
         sys.exit(f"nothing in '{options.build}' was built with COV=1")

@@ -1,17 +1,28 @@
 #!/bin/sh
 # tests/run.sh unit|e2e|all - run what was built into $BUILD; the last line counts. Of a build with COV=1
-# the lines before it say how much of each layer ran.
+# the lines before it say how much of each layer ran. all: with the five scenarios of $in_lab as root, in the
+# lab, beside the others.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build-san}
 export BUILD
 what=${1:-all}
+in_lab='=lab/dm/drivers_conform =lab/dm/snapshots_share_their_image =lab/net/nat_is_scoped_and_goes_with_its_vm
+	=lab/net/names_of_running_vms_are_answered =lab/privilege/every_hypervisor_has_a_user_of_its_own'
+lab_results=build/lab/five
 passed=0 failed=0
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+lab=
+trap '[ -z "$lab" ] || kill "$lab" 2> /dev/null; rm -f "$log"*' EXIT
+trap 'exit 130' INT TERM
 find "$BUILD" -name '*.gcda' -delete
+if [ "$what" = all ]; then
+	# shellcheck disable=SC2086 # a list of titles
+	tests/lab/run.py --results "${lab_results##*/}" $in_lab > "$log.lab" 2>&1 &
+	lab=$!
+fi
 
 run() { # run TITLE COMMAND… - quiet unless it fails; no test may take longer than two minutes
 	title=$1
@@ -42,14 +53,29 @@ if [ "$what" != e2e ]; then
 	run "examples against the JSON Schema" python3 scripts/check-examples.py
 	run "Firecracker's API as its stand-in knows it" python3 tests/fake/check_fc_schema.py
 fi
-if [ "$what" != unit ]; then
-	tests/e2e/run.py | tee "$log.e2e" || :
-	# shellcheck disable=SC2046 # "N passed, N failed" is four words
-	set -- $(tail -n 1 "$log.e2e")
-	rm -f "$log.e2e"
+add_sum() { # add_sum FILE - whose last line is "N passed, N failed", or it failed
+	# shellcheck disable=SC2046 # four words
+	set -- $(grep -E '^[0-9]+ passed, [0-9]+ failed' "$1" | tail -n 1)
 	passed=$((passed + ${1:-0}))
 	failed=$((failed + ${3:-1}))
+}
+
+if [ "$what" != unit ]; then
+	tests/e2e/run.py | tee "$log.e2e" || :
+	add_sum "$log.e2e"
+	if [ "$lab" ]; then
+		wait "$lab" || :
+		lab=
+		echo "in the lab, as root:"
+		cat "$log.lab"
+		add_sum "$log.lab"
+	fi
 fi
-[ -z "$(find "$BUILD/schema" -name '*.gcda' -print -quit)" ] || tests/coverage.py "$BUILD"
+if [ -n "$(find "$BUILD/schema" -name '*.gcda' -print -quit)" ]; then
+	theirs=
+	[ "$what" != all ] || [ ! -d "$lab_results/gcov" ] || theirs="--add $lab_results/gcov"
+	# shellcheck disable=SC2086 # two words
+	tests/coverage.py $theirs "$BUILD"
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -41,6 +41,9 @@ def scenarios(parts):
                 title = f"{prefix}{module[5:]}/{name[9:]}"
                 if is_wanted(title, parts):
                     found.append((module, name, title, not getattr(fn, "takes_minutes", False)))
+    gone = {part[1:] for part in parts if part[0] == "="} - {title for _, _, title, _ in found}
+    if gone:
+        sys.exit(f"there is no scenario {', '.join(sorted(gone))}")
     # The long ones first, so that none is alone at the end.
     return [one[:3] for one in sorted(found, key=lambda one: one[3])]
 

@@ -16,7 +16,7 @@ def by_hand(home, directory, *options):
     """A QEMU with nothing of banger's in its command line."""
     os.makedirs(directory, exist_ok=True)
     log = open(os.path.join(directory, "log"), "w")
-    child = subprocess.Popen(["qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg", *options],
+    child = subprocess.Popen(["qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", home.env["BANGER_ACCEL"], *options],
                              cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     log.close()
     home.daemons.append(child)  # ended by close()
