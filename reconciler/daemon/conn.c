@@ -322,12 +322,13 @@ static void conn_ready(void *data, uint32_t events)
 		conn_close(conn);
 }
 
-static size_t conn_count(const struct bangerd *d)
+/* Is there room for one more? The last quarter is kept for those who look after the machine. */
+static bool has_room(const struct bangerd *d, uid_t uid)
 {
 	size_t count = 0;
 	for (const struct conn *conn = d->conns; conn; conn = conn->next)
 		count++;
-	return count;
+	return count < (uid == 0 || uid == getuid() ? CONNS_MAX : CONNS_MAX * 3 / 4);
 }
 
 static void accept_again(void *data)
@@ -378,8 +379,8 @@ static void accept_one(void *data, uint32_t events)
 		log_warn(NULL, "refused a client of another user");
 		return;
 	}
-	if (conn_count(d) >= CONNS_MAX) {
-		log_warn(NULL, "refused a client: %d are connected", CONNS_MAX);
+	if (!has_room(d, uid)) {
+		log_warn(NULL, "refused a client: too many are connected (at most %d)", CONNS_MAX);
 		return;
 	}
 	struct conn *conn = xcalloc(1, sizeof(*conn));

@@ -275,20 +275,32 @@ static void console_rotate(struct vm *vm)
 	renameat(vm->dirfd, VM_FILE_CONSOLE_LOG, vm->dirfd, VM_FILE_CONSOLE_LOG ".1");
 }
 
+/* A hypervisor can make files there: what it laid in this place goes. */
+static int console_file(int vm_dirfd, uint64_t *ret_size)
+{
+	struct stat st;
+	*ret_size = 0;
+	if (fstatat(vm_dirfd, VM_FILE_CONSOLE_LOG, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1))
+		unlinkat(vm_dirfd, VM_FILE_CONSOLE_LOG, 0);
+	auto_close int fd = openat(vm_dirfd, VM_FILE_CONSOLE_LOG,
+				   O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK |
+					   O_NOCTTY | O_CLOEXEC,
+				   0600);
+	/* It may have been quick; what a client gets to see is checked again. */
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+		return -1;
+	*ret_size = (uint64_t)st.st_size;
+	return take_fd(&fd);
+}
+
 static void console_write(struct vm *vm, const char *data, size_t len)
 {
 	struct console *console = &vm->console;
 	if (console->log_fd >= 0 && console->log_size + len > CONSOLE_LOG_MAX)
 		console_rotate(vm);
-	if (console->log_fd < 0) {
-		struct stat st;
-		console->log_fd =
-			openat(vm->dirfd, VM_FILE_CONSOLE_LOG,
-			       O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-		console->log_size = console->log_fd >= 0 && fstat(console->log_fd, &st) == 0
-					    ? (uint64_t)st.st_size
-					    : 0;
-	}
+	if (console->log_fd < 0)
+		console->log_fd = console_file(vm->dirfd, &console->log_size);
 	/* A full host disk costs console text, nothing else. */
 	if (console->log_fd >= 0 && fs_write_all(console->log_fd, data, len) == 0)
 		console->log_size += len;

@@ -10,6 +10,7 @@ from harness import BUILD, PATIENCE, Result, Rpc, check, equal, wait_for
 
 BOOT = PATIENCE * 3
 FIRST, COUNT = 2100000000, 65536
+SHADOW = "/etc/shadow"
 
 
 def sh(*argv, code=0):
@@ -58,6 +59,21 @@ def check_confined(pid, user):
         check(any(line.split()[:5] == ["Max", "core", "file", "size", "0"] for line in f), "it leaves no core")
 
 
+def planted(home, name, user, path):
+    """What a hypervisor that fell to its guest could lay into its directory."""
+    links = {entry: os.path.lexists(f"{path}/{entry}") for entry in ("console.log.1", "adopted.json", "root.img.tmp", "work.img.tmp")}
+    for entry, there in links.items():
+        equal(as_user(user, "ln", "-s", SHADOW, f"{path}/{entry}") == 0, not there, f"a link called {entry}")
+    equal(as_user(user, "mkfifo", f"{path}/console.log.new"), 0, "a pipe")
+    equal(as_user(user, "mkdir", "-p", f"{path}/deep" + "/d" * 200), 0, "directories")
+    no_secret(home.banger("logs", name).out, "the console")
+    home.kill_daemon()
+    equal(home.vm(name)["adopted"], False, "whose process it is")
+    with open(SHADOW) as f:
+        check(f.read(), f"{SHADOW} is as it was")
+    equal(os.stat(SHADOW).st_uid, 0, f"whose {SHADOW} is")
+
+
 def scenario_every_hypervisor_has_a_user_of_its_own(home):
     """It reaches what is its VM's and nothing of another's; a deletion leaves nothing of its user."""
     a = create(home, "a", "--work-disk", "16Mi", "--network", "bridge")
@@ -92,6 +108,7 @@ def scenario_every_hypervisor_has_a_user_of_its_own(home):
     home.banger("restart", "b", timeout=BOOT)
     equal(os.stat(dirs["b"]).st_gid, users["b"], "its user after a restart")
     check_confined(home.vm("b")["pid"], users["b"])
+    planted(home, "a", users["a"], dirs["a"])
     home.banger("delete", "a", "b", "--yes")
     wait_for("nothing is left of their users", PATIENCE, lambda: not owned_by_vms(home.dir, "/dev", "/run"), 0.5)
 
@@ -149,7 +166,6 @@ for method, params, text in json.load(sys.stdin):
     print(json.dumps(rpc.call(method, params, [memory(text)] if text is not None else [])))
 """
 
-SHADOW = "/etc/shadow"
 SPECS = {
     "files": "version: 1\nstack: s\nvms: {x: {files: [{source: /etc/shadow, path: /x}]}}\n",
     "files, relative": "version: 1\nstack: s\nvms: {x: {files: [{source: ./shadow, path: /x}]}}\n",
