@@ -21,7 +21,7 @@
  * roll.c     replicas that are changed a few at a time
  * rollback.c what a failed change returns to
  * ssh_config.c the file for plain ssh
- * names.c    <name>.vm, on the bridge */
+ * bridge.h   names and rules, as long as there is a bridge */
 #ifndef DAEMON_BANGERD_H
 #define DAEMON_BANGERD_H
 
@@ -470,6 +470,7 @@ struct bangerd {
 	struct adoption *adoptions; /* under way */
 	struct host_look *looks;    /* ledgers that workers are making */
 	struct names *names;
+	struct rules_guard *rules_guard;
 	struct loop_timer *lease_grace, *ssh_config;
 	struct loop_timer *agents_grace, *reserve;
 	bool agents_known;	     /* guests had time to answer since we began */

@@ -1,7 +1,7 @@
 /* bangerd: opens the store, looks what runs, and keeps both in agreement until it is told to end.
  * Virtual machines are not its children and do not end with it. */
+#include "daemon/bridge.h"
 #include "daemon/host.h"
-#include "daemon/names.h"
 #include "daemon/sets.h"
 #include "exec/capability.h"
 #include "exec/ledger.h"
@@ -187,7 +187,7 @@ static void resync(void *data)
 	if (gather_host(d, &err) < 0)
 		log_error(NULL, "cannot look at the host: %s", err.text);
 	watch_resync(d);
-	names_resync(d);
+	bridge_resync(d);
 	for (size_t i = 0; i < d->vm_count; i++)
 		vm_mark(d->vms[i]);
 	loop_timer_set(d->resync, RESYNC_MS);
@@ -256,8 +256,8 @@ static int set_up(struct bangerd *d, struct error *err)
 		return -1;
 	if (d->host.rules && net_rules_apply(d->host.rules, &rules) < 0)
 		log_warn(NULL, "%s", rules.text);
-	names_open(d);
-	names_settle(d);
+	bridge_open(d);
+	bridge_settle(d);
 	ballast_take(d);
 	event_add(d, EVENT_DAEMON, NULL, "bangerd " BANGER_VERSION " began, pid %d", (int)getpid());
 	watch_resume(d);
@@ -288,7 +288,7 @@ static void tear_down(struct bangerd *d)
 	conns_free(d);
 	pool_free(d->pool);
 	host_looks_free(d);
-	names_free(d);
+	bridge_free(d);
 	adoptions_free(d);
 	for (size_t i = 0; i < d->vm_count; i++)
 		job_free(d->vms[i]->job);

@@ -1,8 +1,9 @@
 /* Names of the machine's VMs: answered as long as the bridge is there, as its address is where.
  * Whoever makes and removes it is a worker, so it is looked for after each job. What blocks,
  * telling systemd-resolved, is a worker's. */
-#include "daemon/names.h"
+#include "daemon/bridge.h"
 #include "base/log.h"
+#include "driver/net_dns.h"
 
 #include <net/if.h>
 #include <string.h>
@@ -101,12 +102,9 @@ static void open_server(struct bangerd *d)
 		complain(names, err.text);
 }
 
-void names_settle(struct bangerd *d)
+void names_settle(struct bangerd *d, unsigned link)
 {
 	struct names *names = d->names;
-	if (!names)
-		return;
-	unsigned link = if_nametoindex(NET_BRIDGE);
 	if (link != names->link || !link) {
 		net_dns_close(names->dns);
 		names->dns = NULL;
@@ -121,15 +119,12 @@ void names_settle(struct bangerd *d)
 
 void names_resync(struct bangerd *d)
 {
-	if (d->names && d->names->routed && net_resolved_state() == RESOLVED_ASKS_OTHERS)
+	if (d->names->link && d->names->routed && net_resolved_state() == RESOLVED_ASKS_OTHERS)
 		d->names->routed = false;
-	names_settle(d);
 }
 
 void names_open(struct bangerd *d)
 {
-	if (!d->host.subnet)
-		return;
 	d->names = xcalloc(1, sizeof(*d->names));
 	d->names->zone = (struct net_dns_zone){
 		.subnet = &d->subnet, .address_of = address_of, .name_of = name_of, .data = d

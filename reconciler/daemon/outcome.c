@@ -3,7 +3,7 @@
  * Each is written down and the VM marked; what follows is decided in converge.c. A job's failure
  * ends the operation it worked for and no other, and holds nothing up that was asked while it
  * ran. */
-#include "daemon/names.h"
+#include "daemon/bridge.h"
 #include "daemon/sets.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -294,7 +294,7 @@ void job_done(struct work *work)
 	bool failed = job->err.code != ERROR_NONE;
 	vm->job = NULL;
 	process_after(vm, job);
-	names_settle(vm->d);
+	bridge_settle(vm->d);
 	if (!failed && job->kind == ACTION_DELETE && vm->row.deleting) {
 		deleted(vm);
 		job_free(job);

@@ -46,6 +46,7 @@ struct actor { /* who asked */
 	X(WATCHING, "watching", "a directory is kept applied")                                     \
 	X(UNWATCHED, "unwatched", "... no longer")                                                 \
 	X(GC, "gc", "something that was nobody's was removed")                                     \
+	X(MENDED, "mended", "what somebody else had changed on the host")                          \
 	X(DAEMON, "daemon", "bangerd began or ended")
 enum event_kind {
 #define X(name, wire, doc) EVENT_##name,

@@ -14,7 +14,7 @@
 
 #define RESOLVED_SOCKET	   "/run/systemd/resolve/io.systemd.Resolve"
 #define RESOLVED_LINKS	   "/run/systemd/resolve/netif"
-#define RESOLVECTL_MS	   5000
+#define RESOLVECTL_MS	   20000
 #define CONNECT_TIMEOUT_MS 100
 
 enum resolved_state net_resolved_state(void)
@@ -49,7 +49,9 @@ char **net_resolved_domains(const struct net_subnet *subnet)
 static int tell(const char *const *argv, struct error *err)
 {
 	const struct proc_run run = { .argv = argv, .timeout_ms = RESOLVECTL_MS };
-	return proc_check(&run, NULL, err);
+	if (proc_check(&run, NULL, err) == 0)
+		return 0;
+	return error_wrap(err, "systemd-resolved is not told about names in ." NET_DNS_ZONE);
 }
 
 static int tell_domains(const struct net_subnet *subnet, struct error *err)

@@ -6,6 +6,7 @@
  * of ours is asked without it: most starts of a daemon find none. */
 #include "driver/net_rules.h"
 #include "driver/net_bridge.h"
+#include "driver/net_tables.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/mem.h"
@@ -16,11 +17,6 @@
 
 #include <fcntl.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <netlink/attr.h>
-#include <netlink/msg.h>
-#include <netlink/netlink.h>
 #include <nftables/libnftables.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -43,6 +39,7 @@ struct net_rules {
 	pthread_mutex_t lock;
 	char *memory; /* path of FORWARDING_FILE */
 	struct kept_vec set;
+	uint64_t tables[2]; /* handles, by family */
 };
 
 /* --- the set --- */
@@ -160,23 +157,31 @@ static int run(const char *text, struct error *err)
 	return result;
 }
 
-/* Is there a table of ours? When in doubt: yes. */
-static bool table_exists(int family)
+static const int families[] = { NFPROTO_INET, NFPROTO_BRIDGE };
+
+static bool any_table(void)
 {
-	struct nfgenmsg header = { .nfgen_family = (unsigned char)family };
-	struct nl_sock *sock = nl_socket_alloc();
-	struct nl_msg *message = nlmsg_alloc_simple(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE,
-						    NLM_F_REQUEST | NLM_F_ACK);
-	bool exists = true;
-	if (sock && message && nl_connect(sock, NETLINK_NETFILTER) == 0 &&
-	    nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO) == 0 &&
-	    nla_put_string(message, NFTA_TABLE_NAME, "banger") == 0 &&
-	    nl_send_auto(sock, message) > 0)
-		/* -NLE_OBJ_NOTFOUND; or nobody ever loaded nf_tables */
-		exists = nl_wait_for_ack(sock) >= 0;
-	nlmsg_free(message);
-	nl_socket_free(sock);
-	return exists;
+	for (size_t i = 0; i < ARRAY_COUNT(families); i++)
+		if (net_table_handle(families[i]))
+			return true;
+	return false;
+}
+
+/* Which tables they are, so that those of somebody else can be told from them. */
+static void learn_tables(struct net_rules *rules)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(families); i++)
+		rules->tables[i] = net_table_handle(families[i]);
+}
+
+static bool tables_are_ours(const struct net_rules *rules)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(families); i++) {
+		uint64_t now = net_table_handle(families[i]);
+		if (!now || (now != NET_TABLE_UNKNOWN && now != rules->tables[i]))
+			return false;
+	}
+	return true;
 }
 
 /* --- forwarding --- */
@@ -238,9 +243,12 @@ static int apply(struct net_rules *rules, bool *ret_forwarding, struct error *er
 	for (size_t i = 0; i < rules->set.count; i++)
 		views[i] = view(&rules->set.at[i]);
 	net_rules_text(views, rules->set.count, &text);
-	if (!rules->set.count && !table_exists(NFPROTO_INET) && !table_exists(NFPROTO_BRIDGE))
+	if (!rules->set.count && !any_table())
 		return forward(rules, ret_forwarding, err);
-	if (run(text.data, err) < 0 || forward(rules, ret_forwarding, err) < 0)
+	if (run(text.data, err) < 0)
+		return -1;
+	learn_tables(rules);
+	if (forward(rules, ret_forwarding, err) < 0)
 		return -1;
 	/* Behind the rules that make it safe. */
 	return has_ports(rules) ? write_word(LOCALNET, "1", err) : 0;
@@ -327,6 +335,19 @@ int net_rules_apply(struct net_rules *rules, struct error *err)
 	bool ignored;
 	pthread_mutex_lock(&rules->lock);
 	int result = apply(rules, &ignored, err);
+	pthread_mutex_unlock(&rules->lock);
+	return result;
+}
+
+int net_rules_mend(struct net_rules *rules, bool edited, bool *ret_mended, struct error *err)
+{
+	bool ignored;
+	int result = 0;
+	pthread_mutex_lock(&rules->lock);
+	bool forwarding = !needs_forwarding(rules) || reads(FORWARDING, '1');
+	*ret_mended = rules->set.count && (edited || !forwarding || !tables_are_ours(rules));
+	if (*ret_mended)
+		result = apply(rules, &ignored, err);
 	pthread_mutex_unlock(&rules->lock);
 	return result;
 }

@@ -37,6 +37,10 @@ int net_rules_drop(struct net_rules *rules, const char *id, struct error *err);
 /* Brings the kernel's in agreement with the set; no library is needed for none that is there. */
 int net_rules_apply(struct net_rules *rules, struct error *err);
 
+/* The same, when somebody else had a hand in it: the tables are others or gone, something in them
+ * was edited, or forwarding is off although it is needed. */
+int net_rules_mend(struct net_rules *rules, bool edited, bool *ret_mended, struct error *err);
+
 /* The transaction, for nft(8); pure. */
 void net_rules_text(const struct net_rule *rules, size_t count, struct buf *ret);
 

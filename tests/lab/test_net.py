@@ -21,14 +21,16 @@ def shell(home, vm, script, code=0):
     return home.ssh(vm, "sh", "-c", script, code=code)
 
 
-def links():
-    return sorted(name for name in os.listdir("/sys/class/net") if name.startswith(("banger", "bgr-")))
+def links(pool=False):
+    """Ours; the taps that are kept for the next VM are nobody's."""
+    return sorted(name for name in os.listdir("/sys/class/net")
+                  if name.startswith(("banger", "bgr-")) and (pool or not name.startswith("bgr-pool-")))
 
 
 def plumbing():
     """Links, routes and the whole ruleset, as the kernel has them."""
     with open("/proc/sys/net/ipv4/ip_forward") as f:
-        return links(), sh("ip", "route"), sh("nft", "list", "ruleset"), f.read().strip()
+        return links(pool=True), sh("ip", "route"), sh("nft", "list", "ruleset"), f.read().strip()
 
 
 def create(home, name, *flags):
@@ -200,6 +202,18 @@ def spoof(home, vm, other):
         sh("nft", "delete", "table", "inet", "spy")
 
 
+def unwanted(home, vm):
+    """Datagrams for a port of the guest's that nobody listens at."""
+    names, values = shell(home, vm, "grep ^Udp: /proc/net/snmp").splitlines()
+    return int(dict(zip(names.split(), values.split()))["NoPorts"])
+
+
+def send_datagrams(address, port, count):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for _ in range(count):
+            s.sendto(b"x", (address, port))
+
+
 def scenario_ports_of_the_host_lead_into_a_guest(home):
     """On loopback and everywhere, tcp and udp, live, and two VMs never get the same one."""
     with Beyond():
@@ -209,11 +223,17 @@ def scenario_ports_of_the_host_lead_into_a_guest(home):
         wait_for("on loopback", PATIENCE, lambda: tell("127.0.0.1", 8081) == "a\n", 0.5)
         equal(tell("198.51.100.1", 8081), "", "only there")
         boot_id = home.vm("a")["boot_id"]
-        home.banger("apply", "-f", home.spec(a=", network: bridge, ports: ['0.0.0.0:8082:7001']", b=", network: bridge"), "--yes", timeout=PATIENCE)
+        home.banger("apply", "-f", home.spec(a=", network: bridge, ports: ['0.0.0.0:8082:7001', '8083:7002/udp']", b=", network: bridge"), "--yes", timeout=PATIENCE)
         equal((tell("127.0.0.1", 8081), tell("127.0.0.1", 8082)), ("", "a\n"), "moved")
         said = sh("ip", "netns", "exec", "beyond", "python3", "-c",
                   "import socket; print(socket.create_connection(('198.51.100.1', 8082), 5).recv(9))")
         equal(said, "b'a\\n'", "from beyond")
+        # Nothing in the guest listens: its kernel counts what came for nobody.
+        came = unwanted(home, "a")
+        send_datagrams("127.0.0.1", 8083, 5)
+        wait_for("udp comes to the guest", PATIENCE, lambda: unwanted(home, "a") == came + 5, 0.5)
+        send_datagrams("198.51.100.1", 8083, 3)
+        equal(unwanted(home, "a"), came + 5, "on loopback only")
         equal(home.vm("a")["boot_id"], boot_id, "the same boot")
         refused = home.banger("set", "b", "ports=8082:7001", code=None, timeout=PATIENCE)
         check(refused.code != 0, refused)
@@ -279,3 +299,31 @@ def scenario_names_of_running_vms_are_answered(home):
     home.banger("delete", "web", "db", "--yes")
     equal(plumbing(), before, "what is left")
     check("banger0" not in sh("resolvectl", "status"), "resolved forgot it")
+
+
+def rules():
+    return sh("nft", "list", "table", "inet", "banger", code=None), sh("nft", "list", "table", "bridge", "banger", code=None)
+
+
+def scenario_rules_that_others_take_away_come_back(home):
+    """Flushed, deleted, edited, forwarding switched off: heard of at once; what others do to their own is theirs."""
+    before = plumbing()
+    home.banger("create", "a", "--memory", "128Mi", "--work-disk", "0", "--nat", "--ready", "none", timeout=BOOT)
+    good = rules()
+    check("masquerade" in good[0] and "bgr-" in good[1], good)
+
+    def mended():
+        return len(re.findall(r'"kind":\s*"mended"', home.banger("events", "-o", "json").out))
+    for count, command in enumerate(("flush ruleset", "delete table bridge banger", "flush chain bridge banger from",
+                                     "delete table inet banger; add table inet banger"), 1):
+        sh("nft", "add table inet theirs; add chain inet theirs c; delete table inet theirs")
+        sh("nft", command)
+        wait_for(f"after {command}", 40, lambda: rules() == good, 0.2)
+        wait_for("it is told", 10, lambda n=count: mended() == n)
+    sh("nft", "add table inet theirs")
+    home.banger("set", "a", "nat=false", timeout=PATIENCE)
+    home.banger("set", "a", "nat=true", timeout=PATIENCE)
+    equal((rules(), mended()), (good, 4), "our own changes are no one else's")
+    home.banger("stop", "a")
+    sh("nft", "delete table inet theirs")
+    equal(plumbing(), before, "what is left")
