@@ -3,6 +3,11 @@
  * so that a kill between any two calls is made good by the next start, and a tap whose VM never
  * starts again is found by its name (net_tap_sweep()).
  *
+ * Making a tap takes a fraction of a millisecond, but taking one away makes the kernel wait for all
+ * its processors, some 30 ms in which no link of the host can change. So taps that are done with
+ * are kept while others are in use, a few, down and under a name of nobody's, and the first of all
+ * makes one ahead; taking one is to rename it. The pool goes with the last tap that is in use.
+ *
  * The bridge has an address of its own from the beginning: one of its ports' would change as they
  * come and go, and guests remember it. */
 #include "driver/net_bridge.h"
@@ -224,39 +229,134 @@ static int isolate(const char *name, struct error *err)
 	return 0;
 }
 
+static int put_on_bridge(struct nl_sock *sock, const char *name, int bridge, struct error *err)
+{
+	no_ipv6(name);
+	int number = rtnl_link_enslave_ifindex(sock, bridge, (int)if_nametoindex(name));
+	if (number < 0)
+		return failed(number, "put on '" NET_BRIDGE "'", name, err);
+	return isolate(name, err);
+}
+
+/* --- the pool --- */
+
+#define POOL_MAX 4
+
+static void pool_name(unsigned number, char ret[NET_TAP_MAX])
+{
+	snprintf(ret, NET_TAP_MAX, TAP_PREFIX "pool-%u", number);
+}
+
+/* One that is there, or a name for one more. */
+static bool pool_find(bool there, char ret[NET_TAP_MAX])
+{
+	for (unsigned i = 0; i < POOL_MAX; i++) {
+		pool_name(i, ret);
+		if ((if_nametoindex(ret) != 0) == there)
+			return true;
+	}
+	return false;
+}
+
+/* Only what is down can be renamed. */
+static int rename_link(struct nl_sock *sock, const char *name, const char *to, struct error *err)
+{
+	auto_link struct rtnl_link *link = rtnl_link_alloc(), *down = rtnl_link_alloc(),
+				   *change = rtnl_link_alloc();
+	if (!link || !down || !change)
+		return failed(-NLE_NOMEM, "rename", name, err);
+	rtnl_link_set_ifindex(link, (int)if_nametoindex(name));
+	rtnl_link_unset_flags(down, IFF_UP);
+	rtnl_link_set_name(change, to);
+	int number = rtnl_link_change(sock, link, down, 0);
+	if (number == 0)
+		number = rtnl_link_change(sock, link, change, 0);
+	return number < 0 ? failed(number, "rename", name, err) : 0;
+}
+
+/* For a VM that has none. One that cannot be had is made: nothing is lost. */
+static void pool_take(struct nl_sock *sock, const char *name)
+{
+	char spare[NET_TAP_MAX];
+	struct error ignored;
+	if (!if_nametoindex(name) && pool_find(true, spare))
+		rename_link(sock, spare, name, &ignored);
+}
+
+static void pool_make_ahead(struct nl_sock *sock, int bridge)
+{
+	char spare[NET_TAP_MAX];
+	struct error ignored;
+	if (!pool_find(true, spare) && pool_find(false, spare) &&
+	    make_tap(spare, geteuid(), &ignored) == 0)
+		put_on_bridge(sock, spare, bridge, &ignored);
+}
+
+/* Nobody's, and not open: a hypervisor that did not go could listen to the next VM. */
+static bool pool_keep(struct nl_sock *sock, const char *name)
+{
+	char spare[NET_TAP_MAX];
+	struct error ignored;
+	return if_nametoindex(name) && pool_find(false, spare) &&
+	       make_tap(name, geteuid(), &ignored) == 0 &&
+	       rename_link(sock, name, spare, &ignored) == 0;
+}
+
+static int pool_drop(struct nl_sock *sock, struct error *err)
+{
+	char spare[NET_TAP_MAX];
+	while (pool_find(true, spare))
+		if (remove_link(sock, spare, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* --- a VM's --- */
+
 /* Isolated before it is up: there is no moment in which another VM is in reach. */
 static int make(const struct net_subnet *subnet, const char *name, uid_t owner, struct error *err)
 {
 	auto_socket struct nl_sock *sock = open_socket(err);
 	int bridge;
-	if (!sock || make_bridge(sock, subnet, &bridge, err) < 0 || make_tap(name, owner, err) < 0)
+	if (!sock || make_bridge(sock, subnet, &bridge, err) < 0)
 		return -1;
-	no_ipv6(name);
-	int number = rtnl_link_enslave_ifindex(sock, bridge, (int)if_nametoindex(name));
-	if (number < 0)
-		return failed(number, "put on '" NET_BRIDGE "'", name, err);
-	if (isolate(name, err) < 0)
+	pool_take(sock, name);
+	if (make_tap(name, owner, err) < 0 || put_on_bridge(sock, name, bridge, err) < 0 ||
+	    set_up(sock, name, err) < 0)
 		return -1;
-	return set_up(sock, name, err);
+	pool_make_ahead(sock, bridge);
+	return 0;
 }
 
-static bool bridge_is_empty(void)
+static bool is_pooled(const char *name)
 {
-	DIR *ports = opendir("/sys/class/net/" NET_BRIDGE "/brif");
-	bool empty = ports != NULL;
-	for (const struct dirent *entry; ports && (entry = readdir(ports));)
-		empty &= entry->d_name[0] == '.';
-	if (ports)
-		closedir(ports);
-	return empty;
+	return !strncmp(name, TAP_PREFIX "pool-", strlen(TAP_PREFIX "pool-"));
+}
+
+/* Is a tap but this one on the bridge, of those that are in use? When in doubt: yes. */
+static bool others_are_used(const char *name)
+{
+	auto_dir DIR *ports = opendir("/sys/class/net/" NET_BRIDGE "/brif");
+	if (!ports)
+		return if_nametoindex(NET_BRIDGE) != 0;
+	for (const struct dirent *entry; (entry = readdir(ports));)
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, name) != 0 &&
+		    !is_pooled(entry->d_name))
+			return true;
+	return false;
 }
 
 static int remove_tap(const char *name, struct error *err)
 {
 	auto_socket struct nl_sock *sock = open_socket(err);
-	if (!sock || remove_link(sock, name, err) < 0)
+	if (!sock)
 		return -1;
-	return bridge_is_empty() ? remove_link(sock, NET_BRIDGE, err) : 0;
+	if (others_are_used(name))
+		return is_pooled(name) || pool_keep(sock, name) ? 0 : remove_link(sock, name, err);
+	/* The last one last: as long as it is there, a kill leaves something that is looked for. */
+	if (pool_drop(sock, err) < 0 || remove_link(sock, name, err) < 0)
+		return -1;
+	return remove_link(sock, NET_BRIDGE, err);
 }
 
 int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, struct error *err)

@@ -362,7 +362,8 @@ class Home:
         for name in [name for vm in self.vm_dirs() for name in (f"banger-{vm}", f"banger-{vm}-base")]:
             if os.path.exists(f"/dev/mapper/{name}"):
                 remove("dmsetup", "remove", "--retry", name)
-        ours = [f"bgr-{vm}" for vm in self.vm_dirs()] + ["banger0"] if self.system else []
+        pool = [name for name in os.listdir("/sys/class/net") if name.startswith("bgr-pool-")]
+        ours = [f"bgr-{vm}" for vm in self.vm_dirs()] + pool + ["banger0"] if self.system else []
         for name in ours:
             if os.path.exists(f"/sys/class/net/{name}"):
                 remove("ip", "link", "del", name)

@@ -1,6 +1,8 @@
 /* Addresses on the bridge, and whom its guests ask for names. */
 #include "driver/driver.h"
 #include "driver/net_bridge.h"
+#include "base/cleanup.h"
+#include "base/mem.h"
 #include "base/vec.h"
 
 #include <setjmp.h>
@@ -8,7 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
 #include <string.h>
+#include <linux/if_tun.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 // clang-format off
 #include <cmocka.h>
 // clang-format on
@@ -101,6 +111,152 @@ static void a_resolver_out_of_reach_is_no_resolver(void **state)
 	assert_string_equal(server, "");
 }
 
+/* --- taps, in a network of their own --- */
+
+#define OWNER 64999
+
+static const struct net_subnet subnet = { 0x0ab70000, 16 };
+
+static void assert_links(const char *const *want, size_t count)
+{
+	size_t found = 0;
+	struct if_nameindex *links = if_nameindex();
+	for (const struct if_nameindex *at = links; at->if_index; at++)
+		found += strcmp(at->if_name, "lo") != 0;
+	for (size_t i = 0; i < count; i++)
+		if (!if_nametoindex(want[i]))
+			fail_msg("no '%s'", want[i]);
+	if_freenameindex(links);
+	assert_int_equal(found, count);
+}
+#define LINKS(...)                                                                                 \
+	assert_links((const char *const[]){ __VA_ARGS__ },                                         \
+		     ARRAY_COUNT(((const char *const[]){ __VA_ARGS__ })))
+
+static void make(const char *id)
+{
+	struct error err;
+	if (net_tap_make(&subnet, id, OWNER, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static void take_away(const char *id)
+{
+	struct error err;
+	if (net_tap_remove(id, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static unsigned attribute(const char *name, const char *what)
+{
+	char text[16] = "";
+	auto_free char *path = xasprintf("/sys/class/net/%s/%s", name, what);
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+	return (unsigned)strtoul(text, NULL, 0);
+}
+
+static void taps_are_kept_and_taken_again(void)
+{
+	make("aaaa");
+	LINKS("banger0", "bgr-aaaa", "bgr-pool-0");
+	unsigned ahead = if_nametoindex("bgr-pool-0"), first;
+	make("aaaa"); /* as it is */
+	make("bbbb");
+	LINKS("banger0", "bgr-aaaa", "bgr-bbbb", "bgr-pool-0");
+	assert_int_equal(if_nametoindex("bgr-bbbb"), ahead);
+	assert_true(attribute("bgr-bbbb", "flags") & IFF_UP);
+	assert_int_equal(attribute("bgr-bbbb", "owner"), OWNER);
+	first = if_nametoindex("bgr-aaaa");
+	take_away("aaaa");
+	take_away("aaaa");
+	LINKS("banger0", "bgr-bbbb", "bgr-pool-0", "bgr-pool-1");
+	assert_int_equal(if_nametoindex("bgr-pool-1"), first);
+	assert_false(attribute("bgr-pool-1", "flags") & IFF_UP);
+	assert_int_equal(attribute("bgr-pool-1", "owner"), geteuid());
+	take_away("nobody");
+	assert_true(if_nametoindex("banger0") != 0);
+	take_away("bbbb");
+	assert_int_equal(if_nametoindex("banger0"), 0);
+	assert_int_equal(if_nametoindex("bgr-pool-1"), 0);
+	assert_int_equal(if_nametoindex("bgr-pool-0"), 0);
+}
+
+static void the_pool_is_small(void)
+{
+	static const char *const ids[] = { "a", "b", "c", "d", "e", "f", "g", "h" };
+	for (size_t i = 0; i < ARRAY_COUNT(ids); i++)
+		make(ids[i]);
+	for (size_t i = 1; i < ARRAY_COUNT(ids); i++)
+		take_away(ids[i]);
+	LINKS("banger0", "bgr-a", "bgr-pool-0", "bgr-pool-1", "bgr-pool-2", "bgr-pool-3");
+	take_away("a");
+}
+
+/* What a daemon that was killed left of a pool goes with the taps that nobody uses. */
+static void a_pool_is_found_by_name(void)
+{
+	struct error err;
+	make("cccc");
+	assert_int_equal(net_tap_sweep("/nonexistent", &err), 0);
+	assert_int_equal(if_nametoindex("bgr-pool-0"), 0);
+	assert_int_equal(if_nametoindex("banger0"), 0);
+}
+
+/* A hypervisor that has it open still is not handed to the next VM. */
+static void one_that_is_open_is_not_kept(void)
+{
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+				 .ifr_name = "bgr-dddd" };
+	make("dddd");
+	make("eeee");
+	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+	unsigned index = if_nametoindex("bgr-dddd");
+	take_away("dddd");
+	char name[IF_NAMESIZE];
+	assert_null(if_indextoname(index, name));
+	take_away("eeee");
+}
+
+static bool is_alone(void)
+{
+	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("sysfs", "/sys", "sysfs", 0, NULL) < 0)
+		return false;
+	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	return fd >= 0;
+}
+
+static void run_alone(void (*test)(void))
+{
+	int status;
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		if (!is_alone())
+			_exit(77);
+		test();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
+}
+
+#define ALONE(test)                                                                                \
+	static void test##_alone(void **state)                                                     \
+	{                                                                                          \
+		(void)state;                                                                       \
+		run_alone(test);                                                                   \
+	}
+ALONE(taps_are_kept_and_taken_again)
+ALONE(the_pool_is_small)
+ALONE(a_pool_is_found_by_name)
+ALONE(one_that_is_open_is_not_kept)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -109,6 +265,10 @@ int main(void)
 		cmocka_unit_test(all_addresses_are_given_and_then_none),
 		cmocka_unit_test(ssh_is_where_the_address_says),
 		cmocka_unit_test(a_resolver_out_of_reach_is_no_resolver),
+		cmocka_unit_test(taps_are_kept_and_taken_again_alone),
+		cmocka_unit_test(the_pool_is_small_alone),
+		cmocka_unit_test(a_pool_is_found_by_name_alone),
+		cmocka_unit_test(one_that_is_open_is_not_kept_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
