@@ -4,12 +4,14 @@
 #   make lab [NAME=…]      all scenarios as root in VMs where everything of a host may be changed; make lab-shell
 #   make crash-matrix, soak   kill -9 at every step; at random moments, a thousand times
 #   make lint, bench, docs, install
+#   make install-units, deb   units of systemd beside it; a package for Debian
 # demo, test, lab and lint install the packages they need (scripts/deps.sh), make deps does only that;
 # with NODEPS=1 nothing is installed.
 
 VERSION    := 0.1.0
 COMMIT     := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 PREFIX     ?= /usr/local
+UNITS      ?= $(PREFIX)/lib/systemd/system
 PKG_CONFIG ?= pkg-config
 BUILD      ?= build$(if $(SAN),-san)$(if $(COV),-cov)$(if $(FAILPOINTS),-fp)
 Q          := $(if $(V),,@)
@@ -25,7 +27,7 @@ CFLAGS     ?= -O2 -g
 BASE_FLAGS := -std=c11 -fno-common -fstack-protector-strong
 SAN_FLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 COV_FLAGS  := $(if $(COV),--coverage -fprofile-update=atomic -DBANGER_COVERAGE)
-override CPPFLAGS += -D_GNU_SOURCE -I. -Ireconciler -MMD -MP -DBANGER_VERSION='"$(VERSION)"' \
+override CPPFLAGS += -D_GNU_SOURCE -I. -Ireconciler -MMD -MP \
 	      -DBANGER_SHARE_DIR='"$(PREFIX)/share/banger"' $(if $(FAILPOINTS)$(SAN),-DBANGER_FAILPOINTS) \
 	      $(shell $(PKG_CONFIG) --cflags $(DEPS) 2>/dev/null)
 HOST_CFLAGS = $(BASE_FLAGS) $(WARN) $(CFLAGS) $(SAN_FLAGS) $(COV_FLAGS)
@@ -57,6 +59,10 @@ test-deps: build/.deps-test
 build/.deps-test: scripts/deps.sh
 	$(if $(NODEPS),,@scripts/deps.sh build run test)
 	@mkdir -p build && touch $@ build/.deps
+deb-deps: build/.deps-deb
+build/.deps-deb: scripts/deps.sh
+	$(if $(NODEPS),,@scripts/deps.sh build deb)
+	@mkdir -p build && touch $@
 lint-deps: build/.deps-lint
 build/.deps-lint: scripts/deps.sh
 	$(if $(NODEPS),,@scripts/deps.sh build lint)
@@ -70,11 +76,12 @@ $(BUILD)/%.o: %.c
 	$(if $(COV),@rm -f $(@:.o=.gcda))
 	$(Q)$(CC) $(CPPFLAGS) $(HOST_CFLAGS) -c $< -o $@
 
-# Those that say which commit they are, so that a stale daemon is noticed.
-COMMIT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(shell grep -l BANGER_COMMIT reconciler/daemon/*.c reconciler/cli/*.c))
-$(COMMIT_OBJ): override CPPFLAGS += -DBANGER_COMMIT='"$(COMMIT)"'
-$(COMMIT_OBJ): $(BUILD)/.commit-$(COMMIT)
-$(BUILD)/.commit-$(COMMIT):
+# Those that say which version and commit they are, so that a stale daemon is noticed.
+SAYS       := $(shell grep -lE 'BANGER_(VERSION|COMMIT)' agent/*.c reconciler/daemon/*.c reconciler/cli/*.c)
+STAMPED    := $(SAYS:%.c=$(BUILD)/%.o) $(patsubst %.c,$(BUILD)/guest/%.o,$(filter agent/%,$(SAYS)))
+$(STAMPED): override CPPFLAGS += -DBANGER_VERSION='"$(VERSION)"' -DBANGER_COMMIT='"$(COMMIT)"'
+$(STAMPED): $(BUILD)/.commit-$(VERSION)-$(COMMIT)
+$(BUILD)/.commit-$(VERSION)-$(COMMIT):
 	@mkdir -p $(@D) && rm -f $(BUILD)/.commit-* && touch $@
 
 $(BUILD)/guest/%.o: %.c
@@ -160,17 +167,29 @@ docs: all
 	@scripts/gen-docs.sh $(BUILD)
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/banger/images $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/banger/images $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 $(BUILD)/banger $(BUILD)/bangerd $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(BUILD)/share/agent.cpio schema/vms.schema.json $(DESTDIR)$(PREFIX)/share/banger
 	install -m 755 $(BUILD)/share/images/*.sh $(DESTDIR)$(PREFIX)/share/banger/images
-	for page in packaging/man/*.[15]; do install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; done
+	for page in packaging/man/*.[158]; do install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; done
 	install -m 644 packaging/completion/banger.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/banger
 	install -m 644 packaging/completion/_banger $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_banger
+
+# Beside it, on a machine with systemd; then: systemd-sysusers && systemctl enable --now bangerd banger-vms
+install-units:
+	install -d $(DESTDIR)$(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	for unit in bangerd banger-vms; do \
+		sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/$$unit.service > $(DESTDIR)$(UNITS)/$$unit.service; done
+	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/user/bangerd.service > $(DESTDIR)$(PREFIX)/lib/systemd/user/bangerd.service
+	install -m 644 packaging/sysusers.d/banger.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d
+
+# build/deb/banger_<version>_amd64.deb; its own build, as the distribution builds
+deb: deb-deps
+	@CC='$(CC)' scripts/deb.sh $(VERSION) $(COMMIT)
 
 clean:
 	rm -rf build build-*
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all deps test-deps lint-deps tests-built unit e2e test lab lab-shell crash-matrix soak bench demo demo-down lint docs install clean
+-include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -type f -name '*.d' -print 2>/dev/null)
+.PHONY: all deps test-deps lint-deps tests-built unit e2e test lab lab-shell crash-matrix soak bench demo demo-down lint docs install install-units deb deb-deps clean

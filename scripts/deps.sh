@@ -1,11 +1,12 @@
 #!/bin/sh
-# scripts/deps.sh [build] [run] [test] [lint] - install what a fresh Debian 12 lacks, and only that.
+# scripts/deps.sh [build] [run] [test] [deb] [lint] - install what a fresh Debian 12 lacks, and only that.
 # sudo is used only when something is missing and only for apt-get.
 set -eu
 
 build='gcc make pkg-config libc6-dev libyaml-dev libsqlite3-dev libssh-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libdevmapper-dev libnl-route-3-dev libnftables-dev cpio binutils'
 run='qemu-system-x86 qemu-utils e2fsprogs openssh-client cpio lz4 xz-utils kmod libcurl4 libnftables1'
 tests='libcmocka-dev python3 python3-yaml python3-jsonschema git procps mmdebstrap uidmap'
+deb='debhelper dpkg-dev'
 lint='clang clang-format clang-tidy cppcheck shellcheck git'
 
 wanted=
@@ -15,9 +16,10 @@ for set in "$@"; do
 	build) wanted="$wanted $build" ;;
 	run) wanted="$wanted $run" ;;
 	test) wanted="$wanted $tests" ;;
+	deb) wanted="$wanted $deb" ;;
 	lint) wanted="$wanted $lint" ;;
 	*)
-		echo "usage: $0 [build] [run] [test] [lint]" >&2
+		echo "usage: $0 [build] [run] [test] [deb] [lint]" >&2
 		exit 2
 		;;
 	esac
