@@ -9,6 +9,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Whole file, at most max_bytes (larger: ERROR_INVALID). Appends to ret. ENOENT keeps err->sys. */
@@ -25,5 +26,8 @@ int fs_remove_tree(int dirfd, const char *path, struct error *err);
 int fs_unlink(int dirfd, const char *path, struct error *err);
 /* All of it, or -1 with errno. */
 int fs_write_all(int fd, const void *data, size_t len);
+/* size bytes from one file's offset to the other's, blocks shared where the file system can; -1
+ * with errno. */
+int fs_copy(int to, int from, uint64_t size);
 
 #endif

@@ -94,6 +94,13 @@ bool proc_is_zombie(int proc_dirfd, pid_t pid)
 	return read_stat(proc_dirfd, pid, &state, &ticks) == 0 && (state == 'Z' || state == 'X');
 }
 
+bool proc_is_stopped(int proc_dirfd, pid_t pid)
+{
+	char state;
+	uint64_t ticks;
+	return read_stat(proc_dirfd, pid, &state, &ticks) == 0 && state == 'T';
+}
+
 int proc_cmdline(int proc_dirfd, pid_t pid, struct buf *ret)
 {
 	return read_entry(proc_dirfd, pid, "cmdline", CMDLINE_MAX, ret);

@@ -47,8 +47,11 @@ struct proc_detach {
 	const char *lock_name; /* below dirfd: created, locked (flock) in the child before exec and
 				* inherited; held already: ERROR_BUSY, nothing was started. NULL:
 				* none */
-	const char *log_name;  /* below dirfd: stdout and stderr, 0600; NULL: /dev/null */
-	bool log_append;       /* keep what is in the log; else it is truncated */
+	/* The lock is the new process's standard input, for one that closes all other descriptors
+	 * before it becomes the program that is to hold it. */
+	bool lock_is_stdin;
+	const char *log_name; /* below dirfd: stdout and stderr, 0600; NULL: /dev/null */
+	bool log_append;      /* keep what is in the log; else it is truncated */
 	/* Below dirfd: a FIFO for stdout instead, opened in both directions, so that writing
 	 * neither waits for a reader nor fails without one. NULL: none */
 	const char *output_fifo;
@@ -72,7 +75,8 @@ char *proc_find(const char *name);
 int proc_start_ticks(int proc_dirfd, pid_t pid, uint64_t *ret); /* field 22 of stat */
 /* Such a start time on the wall clock, as it is set now. */
 int64_t proc_started_ms(uint64_t start_ticks);
-bool proc_is_zombie(int proc_dirfd, pid_t pid); /* false when it is gone */
+bool proc_is_zombie(int proc_dirfd, pid_t pid);	 /* false when it is gone */
+bool proc_is_stopped(int proc_dirfd, pid_t pid); /* by a signal */
 /* The text of /proc/<pid>/stat; -1 when it is not one. */
 int proc_stat_parse(const char *text, char *ret_state, uint64_t *ret_start_ticks);
 /* argv[] NUL-separated as the kernel shows it, at most 128 KiB. */

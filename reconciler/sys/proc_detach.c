@@ -94,9 +94,9 @@ static int close_others(const struct plan *plan)
 	return close_range(from, UINT_MAX, 0);
 }
 
-static int take_lock(const char *name)
+static int take_lock(const char *name, int access)
 {
-	int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NOCTTY, 0600); /* outlives exec */
+	int fd = open(name, access | O_CREAT | O_NOFOLLOW | O_NOCTTY, 0600); /* outlives exec */
 	if (fd < 0)
 		return -1;
 	static const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
@@ -106,6 +106,15 @@ static int take_lock(const char *name)
 		nanosleep(&pause, NULL);
 	}
 	return fd;
+}
+
+static int lock_to_stdin(struct plan *plan)
+{
+	if (dup2(plan->lock_fd, STDIN_FILENO) < 0)
+		return -1;
+	close(plan->lock_fd);
+	plan->lock_fd = STDIN_FILENO;
+	return 0;
 }
 
 static int stdio_to(const char *path, int flags, int first, int last)
@@ -130,7 +139,11 @@ static _Noreturn void grandchild_main(struct plan *plan)
 		fail(plan, STEP_DIRECTORY);
 	if (stdio_to("/dev/null", O_RDWR, 0, 2) < 0 || close_others(plan) < 0)
 		fail(plan, STEP_STDIO);
-	if (detach->lock_name && (plan->lock_fd = take_lock(detach->lock_name)) < 0)
+	if (detach->lock_name &&
+	    (plan->lock_fd =
+		     take_lock(detach->lock_name, detach->lock_is_stdin ? O_RDONLY : O_RDWR)) < 0)
+		fail(plan, STEP_LOCK);
+	if (detach->lock_is_stdin && lock_to_stdin(plan) < 0)
 		fail(plan, STEP_LOCK);
 	if (detach->log_name && stdio_to(detach->log_name,
 					 O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW |

@@ -4,9 +4,11 @@
 #include "sys/loop.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -99,16 +101,13 @@ static int connect_before(int fd, const struct sockaddr_un *address, uint64_t ti
 	}
 }
 
-int unix_connect(int dirfd, const char *name, uint64_t timeout_ms, int nonblocking,
-		 struct error *err)
+static int connect_to(const struct sockaddr_un *address, const char *name, uint64_t timeout_ms,
+		      int nonblocking, struct error *err)
 {
-	struct sockaddr_un address;
-	if (address_of(dirfd, name, &address, err) < 0)
-		return -1;
 	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_sys(err, "cannot make a socket");
-	if (connect_before(fd, &address, timeout_ms) < 0) {
+	if (connect_before(fd, address, timeout_ms) < 0) {
 		int saved = errno;
 		error_sys(err, "cannot connect to '%s'", name);
 		if (saved == EAGAIN)
@@ -118,6 +117,40 @@ int unix_connect(int dirfd, const char *name, uint64_t timeout_ms, int nonblocki
 	if (nonblocking && fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
 		return error_sys(err, "cannot connect to '%s'", name);
 	return take_fd(&fd);
+}
+
+int unix_connect(int dirfd, const char *name, uint64_t timeout_ms, int nonblocking,
+		 struct error *err)
+{
+	struct sockaddr_un address;
+	if (address_of(dirfd, name, &address, err) < 0)
+		return -1;
+	return connect_to(&address, name, timeout_ms, nonblocking, err);
+}
+
+int unix_locate(int dirfd, const char *name, char ret_path[UNIX_LOCATED])
+{
+	struct stat st;
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH };
+	auto_close int fd = (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -1;
+	if (!S_ISSOCK(st.st_mode)) {
+		errno = ENOTSOCK;
+		return -1;
+	}
+	snprintf(ret_path, UNIX_LOCATED, "/proc/self/fd/%d", fd);
+	return take_fd(&fd);
+}
+
+int unix_connect_within(int dirfd, const char *name, uint64_t timeout_ms, int nonblocking,
+			struct error *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	auto_close int at = unix_locate(dirfd, name, address.sun_path);
+	if (at < 0)
+		return error_sys(err, "cannot connect to '%s'", name);
+	return connect_to(&address, name, timeout_ms, nonblocking, err);
 }
 
 int unix_peer(int fd, pid_t *ret_pid, uid_t *ret_uid, struct error *err)

@@ -15,6 +15,14 @@ int unix_listen(int dirfd, const char *name, struct error *err);
  * request. ECONNREFUSED/ENOENT stay in err->sys. */
 int unix_connect(int dirfd, const char *name, uint64_t timeout_ms, int nonblocking,
 		 struct error *err);
+/* The same for a socket that somebody may have put there whom we do not trust: no link leads out of
+ * the directory. */
+int unix_connect_within(int dirfd, const char *name, uint64_t timeout_ms, int nonblocking,
+			struct error *err);
+/* A descriptor that keeps such a socket, and the path by which it can be connected to as long as
+ * the descriptor is open. -1 with errno: ENOENT, EXDEV when it is elsewhere, ENOTSOCK. */
+#define UNIX_LOCATED 32
+int unix_locate(int dirfd, const char *name, char ret_path[UNIX_LOCATED]);
 int unix_peer(int fd, pid_t *ret_pid, uid_t *ret_uid, struct error *err); /* SO_PEERCRED */
 
 /* Is that its group, or one of its others? As it was when it connected. */
