@@ -139,7 +139,11 @@ $(BUILD)/fake/firecracker: tests/fake/firecracker.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(BASE_FLAGS) $(WARN) $(CFLAGS) $< -lcjson -o $@
 
-tests-built: all $(UNIT) $(FUZZ) $(BUILD)/fake/qemu-system-x86_64 $(BUILD)/fake/firecracker
+$(BUILD)/fake/jailer: tests/fake/jailer.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_FLAGS) $(WARN) $(CFLAGS) $< -o $@
+
+tests-built: all $(UNIT) $(FUZZ) $(addprefix $(BUILD)/fake/,qemu-system-x86_64 firecracker jailer)
 unit: tests-built
 	@BUILD=$(BUILD) tests/run.sh unit
 e2e: tests-built

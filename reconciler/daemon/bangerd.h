@@ -191,6 +191,8 @@ void links_open(struct vm *vm);
 void links_close(struct vm *vm);
 /* Before a worker speaks to monitor and agent, which take one client at a time. */
 void links_lend(struct vm *vm);
+/* The host has no room for what it writes. */
+void links_stands_still(struct vm *vm);
 void links_drain_monitor(struct vm *vm);
 /* The agent's connection is of no more use: its questions end, it is made anew. */
 void links_reopen_agent(struct vm *vm);

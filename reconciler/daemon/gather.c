@@ -6,7 +6,10 @@
 #include "sys/proc.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+
+#define UNBORN_MS 2000
 
 /* What only its directory knows: a process that was adopted; and that its creation was complete,
  * when the daemon died before it could say so in the store. */
@@ -83,6 +86,17 @@ static void recall_rules(const struct vm *vm)
 	net_rules_found(vm->d->host.rules, &rule);
 }
 
+/* Nobody will ever tell it what machine to be: no guest has run in it. */
+static void end_unborn(struct vm *vm, struct hv_process *process)
+{
+	log_warn(vm->row.name, "its start was cut short: ending pid %d, which no guest runs in",
+		 (int)process->pid);
+	proc_signal(process->pidfd, SIGKILL);
+	proc_wait_gone(process->pidfd, UNBORN_MS);
+	vm->untidy = true;
+	vm_mark(vm);
+}
+
 static void take_process(struct bangerd *d, struct hv_process *process)
 {
 	struct vm *vm = vm_find_id(d, process->id);
@@ -93,6 +107,10 @@ static void take_process(struct bangerd *d, struct hv_process *process)
 	}
 	if (vm->pid == process->pid || vm->job)
 		return;
+	if (process->unborn) {
+		end_unborn(vm, process);
+		return;
+	}
 	log_info(vm->row.name, "found running: pid %d", (int)process->pid);
 	vm_running(vm, process->hv, process->pid, take_fd(&process->pidfd), process->start_ticks,
 		   started_ms(d, process));
@@ -102,6 +120,8 @@ static void take_process(struct bangerd *d, struct hv_process *process)
 	look_at_disks(vm);
 	recall_rules(vm);
 	vm->accel = process->accel;
+	if (process->stopped && process->hv->stands_by_signal)
+		vm_paused(vm, true); /* by a daemon before us */
 	vm->ready = vm->want->ready.kind == READY_NONE;
 	if (!vm->ready)
 		vm_ready_changed(vm); /* its agent will say so at once, if it is */

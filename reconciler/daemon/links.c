@@ -107,6 +107,13 @@ static void memory_told(struct vm *vm, uint64_t plugged)
 		vm_mark(vm);
 }
 
+void links_stands_still(struct vm *vm)
+{
+	log_warn(vm->row.name, "the host's disk is full: the guest stands still until there is "
+			       "space, nothing of it is lost");
+	vm_paused(vm, true);
+}
+
 static void monitor_event(struct vm *vm, enum monitor_event event)
 {
 	switch (event) {
@@ -123,10 +130,7 @@ static void monitor_event(struct vm *vm, enum monitor_event event)
 		guest_reset(vm);
 		break;
 	case MONITOR_PAUSED:
-		log_warn(vm->row.name,
-			 "the host's disk is full: the guest stands still until there is "
-			 "space, nothing of it is lost");
-		vm_paused(vm, true);
+		links_stands_still(vm);
 		break;
 	case MONITOR_MEMORY:
 		memory_told(vm, vm->hv->monitor_plugged(vm->monitor_parser));

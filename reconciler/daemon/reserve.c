@@ -6,8 +6,10 @@
 #include "daemon/bangerd.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "sys/proc.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 
 #define INTERVAL_MS 1000
@@ -38,13 +40,24 @@ static void look(struct work *work)
 	}
 }
 
-static void stand_still(struct vm *vm)
+/* Over the monitor, which tells when it does; or as a whole process, which does at once. */
+static bool stop_guest(struct vm *vm)
 {
 	const struct hv_driver *hv = vm->hv;
+	if (!hv->stands_by_signal)
+		return hv->monitor_stop && vm->monitor.fd >= 0 &&
+		       hv->monitor_stop(vm->monitor_parser, vm->monitor.fd);
+	if (proc_signal(vm->pidfd, SIGSTOP) < 0)
+		return false;
+	links_stands_still(vm);
+	return true;
+}
+
+static void stand_still(struct vm *vm)
+{
 	if (vm->paused)
 		return;
-	if (hv->monitor_stop && vm->monitor.fd >= 0 &&
-	    hv->monitor_stop(vm->monitor_parser, vm->monitor.fd))
+	if (stop_guest(vm))
 		log_warn(vm->row.name, "no space is left for its system disk, stopped in time");
 	else if (!vm->reserve_failed)
 		log_error(vm->row.name, "no space is left for its system disk and the guest cannot "

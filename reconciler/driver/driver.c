@@ -1,4 +1,5 @@
 #include "driver/driver.h"
+#include "driver/jail.h"
 #include "base/fs.h"
 
 #include <stdlib.h>
@@ -38,10 +39,12 @@ int hv_find_all(const char *state_vms_dir, struct hv_process_vec *ret, struct er
 
 int hv_files_remove(int vm_dirfd, struct error *err)
 {
-	static const char *const names[] = {
-		VM_FILE_MONITOR, VM_FILE_AGENT, VM_FILE_EXEC,	      VM_FILE_CONSOLE, VM_FILE_PID,
-		VM_FILE_API,	 VM_FILE_VSOCK, VM_FILE_CONSOLE_PIPE, VM_FILE_KERNEL
-	};
+	static const char *const names[] = { VM_FILE_MONITOR, VM_FILE_AGENT,	    VM_FILE_EXEC,
+					     VM_FILE_CONSOLE, VM_FILE_PID,	    VM_FILE_API,
+					     VM_FILE_VSOCK,   VM_FILE_CONSOLE_PIPE, VM_FILE_KERNEL,
+					     VM_FILE_STARTING };
+	if (jail_remove(vm_dirfd, err) < 0)
+		return -1;
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
 		if (fs_unlink(vm_dirfd, names[i], err) < 0)
 			return -1;

@@ -33,6 +33,8 @@
 #define VM_FILE_VSOCK	     "vsock.sock"   /* agent and exec: base/vsock_ports.h */
 #define VM_FILE_CONSOLE_PIPE "console.pipe" /* a FIFO in place of console.sock */
 #define VM_FILE_KERNEL	     "vmlinux"	    /* unpacked from a bzImage, while it starts */
+#define VM_FILE_STARTING     "starting"	    /* it waits still to be told what to be */
+#define VM_FILE_JAIL	     "jail"	    /* a directory: driver/jail.h */
 #define VM_FILE_INITRD	     "initrd"	    /* kernel modules + agent + seed, made at every start */
 /* The name tells the format. Its content never does: a guest could write a qcow2 header with a
  * backing file of the host's into its raw disk. */
@@ -82,6 +84,9 @@ struct hv_process {
 	uint64_t memory_max;  /* that it can have without a restart */
 	enum accel accel;
 	bool nat;
+	bool unborn;  /* who started it did not get to the end: it will never run a guest */
+	bool stopped; /* by SIGSTOP */
+	bool jailed, is_jailer; /* only parse() and find() of the driver */
 };
 DEFINE_VEC(hv_process_vec, struct hv_process)
 void hv_processes_clear(struct hv_process_vec *found); /* closes the pidfds */
@@ -145,8 +150,12 @@ struct hv_driver {
 	 * the pidfd and kills when this failed. */
 	int (*quit)(int vm_dirfd, uint64_t timeout_ms, struct error *err);
 
-	/* Lets a guest that MONITOR_PAUSED told of try again (there is room on the disk now). */
-	int (*resume)(int vm_dirfd, struct error *err);
+	/* It has no monitor to be asked over: the whole process is stopped by SIGSTOP, and that it
+	 * is, /proc says (proc_is_stopped()). */
+	bool stands_by_signal;
+	/* Lets a guest that stands still try again (there is room on the disk now). pidfd: of its
+	 * process, borrowed. */
+	int (*resume)(int vm_dirfd, int pidfd, struct error *err);
 
 	/* The loop's own connection (all NULL: this hypervisor tells nothing): connects
 	 * (non-blocking), then every chunk read goes to feed, which returns one event at a time
@@ -170,8 +179,8 @@ extern const struct hv_driver *const hv_drivers[];
 const struct hv_driver *hv_driver_for(enum hypervisor_kind kind);
 /* hv_driver.find of all drivers. */
 int hv_find_all(const char *state_vms_dir, struct hv_process_vec *ret, struct error *err);
-/* Removes what processes of any driver left in the VM's directory: sockets, pipes. None may live.
- */
+/* Removes what processes of any driver left in the VM's directory: sockets, pipes, a jail with its
+ * cgroup. None may live. */
 int hv_files_remove(int vm_dirfd, struct error *err);
 void hv_argv_free(char **argv);
 

@@ -80,7 +80,6 @@ int fc_kernel_prepare(int dirfd, const char *path, fc_version version, const cha
 
 /* --- a running one: fc_live.c, hv_driver's functions of these names --- */
 
-int fc_resume(int vm_dirfd, struct error *err);
 int fc_set_memory(int vm_dirfd, uint64_t bytes, struct hv_memory *ret, struct error *err);
 int fc_grow_disk(int vm_dirfd, enum hv_disk disk, uint64_t size_bytes, struct error *err);
 
@@ -90,9 +89,44 @@ int fc_grow_disk(int vm_dirfd, enum hv_disk disk, uint64_t size_bytes, struct er
 char *fc_program(struct error *err);
 char **fc_argv(const struct vm_machine *machine);
 /* Reads what fc_argv() wrote back, as qemu_cmdline_parse(). */
+/* Of one in a jail *ret_vms_dir is its root, as a path in the VM's directory. */
 bool fc_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
 		      struct buf *ret_vms_dir);
+/* "banger-ab12-c2-m512-x1024-n1"; caller frees. */
+char *fc_id(const struct vm_machine *machine);
+bool fc_id_parse(const char *text, struct hv_process *ret);
 int fc_find_in(int proc_dirfd, const char *state_vms_dir, struct hv_process_vec *ret,
 	       struct error *err);
+
+/* --- the jail: fc_jail.c --- */
+
+struct fc_jail {
+	char *jailer;		   /* NULL: there is none, the rest is empty */
+	char *program;		   /* Firecracker's */
+	const char *program_name;  /* the last part of it */
+	char *name, *base;	   /* the jailer's --id and --chroot-base-dir */
+	struct buf path;	   /* of the root, in the VM's directory */
+	int root;		   /* open */
+	struct vm_machine machine; /* as it looks from within */
+};
+#define FC_JAIL_INIT                                                                               \
+	(struct fc_jail)                                                                           \
+	{                                                                                          \
+		.path = BUF_INIT, .root = -1                                                       \
+	}
+/* BANGER_JAILER, or what lies beside that Firecracker, or what PATH has. *ret NULL: none is
+ * installed. NOT_FOUND: BANGER_JAILER names none. */
+int fc_jailer(const char *program, char **ret, struct error *err);
+/* Is it of the same release ("1.13.1")? CONFLICT: no. */
+int fc_jailer_check(const char *jailer, const char *firecracker_says, struct error *err);
+/* Makes and fills it, for a machine with a user of its own and when a jailer is installed; else
+ * success and jail->jailer stays NULL. Expects VM_FILE_CONSOLE_PIPE; what a failure left goes with
+ * hv_files_remove(). */
+int fc_jail_make(struct fc_jail *jail, const struct vm_machine *machine, struct error *err);
+void fc_jail_clear(struct fc_jail *jail); /* what it owns here; on the host nothing changes */
+/* Puts the kernel that fc_kernel_prepare() chose into it; *kernel is then its name there. */
+int fc_jail_kernel(const struct fc_jail *jail, const char **kernel, struct error *err);
+/* As hv_driver.argv. */
+char **fc_jail_argv(const struct fc_jail *jail);
 
 #endif

@@ -7,14 +7,15 @@
  * libcurl and what it brings along is loaded at the first call: it would cost a daemon whose VMs
  * are all QEMU's as much memory again as it has (6 MiB). */
 #include "driver/fc.h"
+#include "base/cleanup.h"
 #include "base/mem.h"
 #include "sys/library.h"
+#include "sys/unix.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/un.h>
 
 #define CALL_MS	    5000
 #define ANSWER_MAX  (256u << 10)
@@ -23,7 +24,7 @@
 struct fc_api {
 	CURL *curl;
 	struct curl_slist *headers;
-	char socket[64]; /* through /proc: the path of a VM's directory may be too long */
+	int vm_dirfd; /* borrowed */
 	struct buf answer;
 	bool headers_end, too_long;
 };
@@ -100,7 +101,6 @@ static size_t take_header(char *data, size_t size, size_t count, void *cookie)
 /* A proxy of the environment is for others; "Expect" would cost a round trip. */
 static int set_up(struct fc_api *api)
 {
-	SET(CURLOPT_UNIX_SOCKET_PATH, api->socket);
 	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_FORBID_REUSE, 1L);
@@ -124,7 +124,7 @@ struct fc_api *fc_api_new(int vm_dirfd, struct error *err)
 	}
 	struct fc_api *api = xcalloc(1, sizeof(*api));
 	api->answer = BUF_INIT;
-	snprintf(api->socket, sizeof(api->socket), "/proc/self/fd/%d/" VM_FILE_API, vm_dirfd);
+	api->vm_dirfd = vm_dirfd;
 	api->curl = lib.curl_easy_init();
 	api->headers = lib.curl_slist_append(NULL, "Content-Type: application/json");
 	if (api->headers)
@@ -208,6 +208,12 @@ static int perform(struct fc_api *api, const struct fc_call *call, const char *b
 		   uint64_t timeout_ms)
 {
 	auto_free char *url = xasprintf("http://localhost%s", call->path);
+	char path[UNIX_LOCATED];
+	/* In a jail the socket is the jailed process's own to make, or something else instead. */
+	auto_close int at = unix_locate(api->vm_dirfd, VM_FILE_API, path);
+	if (at < 0)
+		return CURLE_COULDNT_CONNECT;
+	SET(CURLOPT_UNIX_SOCKET_PATH, path);
 	SET(CURLOPT_URL, url);
 	SET(CURLOPT_CUSTOMREQUEST, call->method);
 	SET(CURLOPT_TIMEOUT_MS, (long)timeout_ms);

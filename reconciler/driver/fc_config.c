@@ -8,8 +8,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define GUEST_CID   3 /* each process has its own number space */
-#define API_MAX_MIB (UINT64_C(1022) * 1024)
+#define GUEST_CID     3 /* each process has its own number space */
+#define ENTROPY_BYTES 65536
+#define ENTROPY_MS    100
+#define API_MAX_MIB   (UINT64_C(1022) * 1024)
 
 struct context {
 	const struct vm_machine *machine;
@@ -124,10 +126,16 @@ static cJSON *balloon(const struct context *c)
 	return body;
 }
 
+/* As much as a guest ever needs, and no more of the host's processors than that costs. */
 static cJSON *entropy(const struct context *c)
 {
 	(void)c;
-	return cJSON_CreateObject();
+	cJSON *body = cJSON_CreateObject();
+	cJSON *limiter = cJSON_AddObjectToObject(body, "rate_limiter");
+	cJSON *bandwidth = cJSON_AddObjectToObject(limiter, "bandwidth");
+	json_add_int(bandwidth, "size", ENTROPY_BYTES);
+	json_add_int(bandwidth, "refill_time", ENTROPY_MS);
+	return body;
 }
 
 static cJSON *hotplug(const struct context *c)

@@ -17,18 +17,6 @@ static int call(struct fc_api *api, const char *method, const char *path, cJSON 
 	return fc_api_call(api, &what, fc_call_ms(), NULL, err);
 }
 
-int fc_resume(int vm_dirfd, struct error *err)
-{
-	auto_ptr(fc_api) api = fc_api_new(vm_dirfd, err);
-	cJSON *body = cJSON_CreateObject();
-	json_add_str(body, "state", "Resumed");
-	if (!api) {
-		cJSON_Delete(body);
-		return -1;
-	}
-	return call(api, "PATCH", "/vm", body, err);
-}
-
 /* --- memory --- */
 
 static int ask_mib(struct fc_api *api, const char *path, const char *key, const char *key2,

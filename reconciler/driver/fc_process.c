@@ -2,20 +2,25 @@
  * little room on it: the machine itself is told over the API. So --id, which Firecracker only
  * repeats, says how the VM was started ("banger-ab12-c2-m512-x1024-n1": CPUs, MiB, MiB with what
  * can be plugged, nat), and the path of the log whose it is. The other paths are relative to the
- * VM's directory, the working directory, as a socket's path has to be short.
+ * VM's directory, the working directory, as a socket's path has to be short. In a jail the log's
+ * path is relative as well, and whose it is says its root directory (fc_jail.c).
  *
  * The console is a FIFO that the process has open in both directions: it never waits for a reader,
  * loses what nobody reads, and the kernel bounds it. The log goes there too: a guest can make it
  * long, and what it says belongs beside the guest's last words. */
 #include "driver/fc.h"
 #include "driver/find.h"
+#include "driver/jail.h"
 #include "driver/scan.h"
+#include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/units.h"
 #include "sys/proc.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ID_PREFIX "banger-"
 
@@ -38,13 +43,18 @@ char *fc_program(struct error *err)
 	return path;
 }
 
+char *fc_id(const struct vm_machine *m)
+{
+	return xasprintf(ID_PREFIX "%s-c%u-m%" PRIu64 "-x%" PRIu64 "-n%d", m->id, m->vcpus,
+			 m->memory / MIB, m->memory_max / MIB, m->nat);
+}
+
 char **fc_argv(const struct vm_machine *m)
 {
 	char *const args[] = {
 		xstrdup(program_name()),
 		xstrdup("--id"),
-		xasprintf(ID_PREFIX "%s-c%u-m%" PRIu64 "-x%" PRIu64 "-n%d", m->id, m->vcpus,
-			  m->memory / MIB, m->memory_max / MIB, m->nat),
+		fc_id(m),
 		xstrdup("--log-path"),
 		xasprintf("%s/" VM_FILE_CONSOLE_PIPE, m->dir),
 		xstrdup("--level"),
@@ -58,7 +68,7 @@ char **fc_argv(const struct vm_machine *m)
 	return copy;
 }
 
-static bool parse_id(const char *text, struct hv_process *ret)
+bool fc_id_parse(const char *text, struct hv_process *ret)
 {
 	char id[sizeof(ret->id)];
 	uint64_t vcpus, memory, most, nat;
@@ -82,16 +92,27 @@ bool fc_cmdline_parse(const char *cmdline, size_t len, struct hv_process *ret,
 {
 	const char *at = cmdline, *end = cmdline + len, *option, *value;
 	struct hv_process path = { .pidfd = -1 };
-	bool has_id = false, has_path = false;
+	bool has_id = false, has_path = false, jailed = false, jailer = false;
 	*ret = (struct hv_process){ .pidfd = -1, .accel = ACCEL_KVM };
-	find_argument(&at, end); /* the program */
+	const char *program = find_argument(&at, end), *id = NULL;
 	while ((option = find_argument(&at, end)) && (value = find_argument(&at, end))) {
 		if (!strcmp(option, "--id"))
-			has_id = parse_id(value, ret);
+			has_id = fc_id_parse(id = value, ret);
+		else if (!strcmp(option, "--log-path") && !strcmp(value, VM_FILE_CONSOLE_PIPE))
+			jailed = true;
 		else if (!strcmp(option, "--log-path"))
 			has_path = find_our_path(value, VM_FILE_CONSOLE_PIPE, &path, ret_vms_dir);
+		else if (!strcmp(option, "--chroot-base-dir")) /* the jailer, on its way */
+			has_path = jailer = find_our_path(value, VM_FILE_JAIL, &path, ret_vms_dir);
 	}
-	return has_id && has_path && !strcmp(ret->id, path.id);
+	ret->is_jailer = jailer;
+	if (has_id && has_path)
+		return !strcmp(ret->id, path.id);
+	if (!has_id || !jailed || program[0] != '/' || strchr(program + 1, '/'))
+		return false;
+	buf_reset(ret_vms_dir);
+	jail_root_path(program + 1, id, ret_vms_dir);
+	return ret->jailed = true;
 }
 
 /* Releases are called firecracker-v1.9.1-x86_64, and the user's own may be called anything. */
@@ -103,9 +124,24 @@ static bool is_firecracker(const char *exe, const char *argv0)
 	       (!strncmp(exe, called, len) && (!exe[len] || exe[len] == ' '));
 }
 
+/* The mark is there from before a process until its guest was started. */
+static bool waits_to_be_told(const char *state_vms_dir, const char *id)
+{
+	auto_free char *path = xasprintf("%s/%s/" VM_FILE_STARTING, state_vms_dir, id);
+	return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int fc_find_in(int proc_dirfd, const char *state_vms_dir, struct hv_process_vec *ret,
 	       struct error *err)
 {
 	static const struct find_rules rules = { fc_cmdline_parse, is_firecracker };
-	return find_processes(&rules, proc_dirfd, state_vms_dir, ret, err);
+	size_t first = ret->count;
+	if (find_processes(&rules, proc_dirfd, state_vms_dir, ret, err) < 0)
+		return -1;
+	for (; first < ret->count; first++) {
+		struct hv_process *found = &ret->at[first];
+		found->unborn = waits_to_be_told(state_vms_dir, found->id);
+		found->stopped = proc_is_stopped(proc_dirfd, found->pid);
+	}
+	return 0;
 }

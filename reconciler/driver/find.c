@@ -127,6 +127,18 @@ static bool runs_as_it_should(const struct scan *scan, uid_t uid, const char *id
 	return uid == (own ? own : geteuid());
 }
 
+/* In a jail it sees the VM's directory for jails as its root, and nobody else does. */
+static bool is_in_jail(struct scan *scan, pid_t pid, const struct hv_process *seen)
+{
+	char name[32];
+	struct stat is, should;
+	auto_free char *path =
+		xasprintf("%s/%s/%s", scan->state.given, seen->id, scan->vms_dir.data);
+	snprintf(name, sizeof(name), "%d/root", (int)pid);
+	return fstatat(scan->proc_dirfd, name, &is, 0) == 0 && lstat(path, &should) == 0 &&
+	       S_ISDIR(should.st_mode) && is.st_dev == should.st_dev && is.st_ino == should.st_ino;
+}
+
 /* Not being able to look is not the same as nothing being there: a VM that is overlooked would be
  * started again (and fail on its lock). A process that ends meanwhile is nothing. */
 static bool means_gone(int code)
@@ -143,8 +155,9 @@ static bool look(struct scan *scan, pid_t pid, struct hv_process *ret)
 	return owner_of(scan->proc_dirfd, pid, &uid) && (uid == geteuid() || geteuid() == 0) &&
 	       proc_cmdline(scan->proc_dirfd, pid, &scan->cmdline) == 0 &&
 	       scan->rules->parse(scan->cmdline.data, scan->cmdline.len, ret, &scan->vms_dir) &&
-	       is_our_state(&scan->state, scan->vms_dir.data) &&
-	       runs_as_it_should(scan, uid, ret->id);
+	       (ret->jailed ? is_in_jail(scan, pid, ret)
+			    : is_our_state(&scan->state, scan->vms_dir.data)) &&
+	       ((ret->is_jailer && uid == geteuid()) || runs_as_it_should(scan, uid, ret->id));
 }
 
 static int consider(void *cookie, pid_t pid)
@@ -156,7 +169,7 @@ static int consider(void *cookie, pid_t pid)
 		return means_gone(errno) ? 0 : errno;
 	auto_close int pidfd = proc_pidfd(pid);
 	if (pidfd < 0 || !look(scan, pid, &seen) || !runs_it(scan, pid) ||
-	    !shares_our_root(scan, pid) ||
+	    (!seen.jailed && !shares_our_root(scan, pid)) ||
 	    proc_start_ticks(scan->proc_dirfd, pid, &seen.start_ticks) < 0)
 		return means_gone(errno) ? 0 : errno;
 	/* Had it ended while we looked; a zombie has ended too. */

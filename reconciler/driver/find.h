@@ -6,7 +6,8 @@
 
 struct find_rules {
 	/* Reads a NUL-separated command line back: what is known of the machine, and in
-	 * *ret_vms_dir the directory of all VMs. false: not one of ours. */
+	 * *ret_vms_dir the directory of all VMs, or when it says jailed the process's root in the
+	 * VM's directory. false: not one of ours. */
 	bool (*parse)(const char *cmdline, size_t len, struct hv_process *ret,
 		      struct buf *ret_vms_dir);
 	/* exe: name of the executable, perhaps with " (deleted)" after it; argv0: as it was called.

@@ -25,6 +25,20 @@
 #define CONNECT_PAUSE_MS 5
 #define DEATH_MS	 200 /* its socket may be closed a moment before */
 
+static int probe_jailer(const char *program, const char *version, struct buf *ret_detail,
+			struct error *err)
+{
+	auto_free char *jailer = NULL;
+	if (fc_jailer(program, &jailer, err) < 0 ||
+	    (jailer && fc_jailer_check(jailer, version, err) < 0))
+		return -1;
+	if (jailer)
+		buf_addf(ret_detail, ", jailed by %s", jailer);
+	else
+		buf_add(ret_detail, ", without its jailer");
+	return 0;
+}
+
 static int fc_probe(struct buf *ret_detail, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT;
@@ -46,7 +60,7 @@ static int fc_probe(struct buf *ret_detail, struct error *err)
 		 fc_can(version, FC_ACPI)
 			 ? ""
 			 : ", which boots only kernels with CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES");
-	return 0;
+	return geteuid() == 0 ? probe_jailer(program, word, ret_detail, err) : 0;
 }
 
 static int fc_find(const char *state_vms_dir, struct hv_process_vec *ret, struct error *err)
@@ -93,17 +107,25 @@ static int ask_version(struct fc_api *api, int pidfd, uint64_t deadline, fc_vers
 	return fc_version_check(*ret, err);
 }
 
-static int configure(struct fc_api *api, const struct vm_machine *machine, int pidfd,
-		     uint64_t deadline, struct error *err)
+/* One that was unpacked, for a Firecracker without a jail. */
+static int show_kernel(const struct vm_machine *machine, const char *kernel, struct error *err)
+{
+	if (!machine->user || kernel == machine->kernel)
+		return 0;
+	return vm_user_show(machine->dirfd, kernel, machine->user->uid, err);
+}
+
+static int configure(struct fc_api *api, const struct vm_machine *machine,
+		     const struct fc_jail *jail, int pidfd, uint64_t deadline, struct error *err)
 {
 	fc_version version;
 	const char *kernel;
 	struct fc_call_vec calls = { 0 };
 	if (ask_version(api, pidfd, deadline, &version, err) < 0 ||
 	    fc_kernel_prepare(machine->dirfd, machine->kernel, version, &kernel, err) < 0 ||
-	    (machine->user && kernel != machine->kernel &&
-	     vm_user_show(machine->dirfd, kernel, machine->user->uid, err) < 0) ||
-	    fc_config(machine, kernel, version, &calls, err) < 0)
+	    (jail->jailer ? fc_jail_kernel(jail, &kernel, err)
+			  : show_kernel(machine, kernel, err)) < 0 ||
+	    fc_config(jail->jailer ? &jail->machine : machine, kernel, version, &calls, err) < 0)
 		return -1;
 	int failed = 0;
 	for (size_t i = 0; i < calls.count && failed == 0; i++)
@@ -125,33 +147,44 @@ static int explain(int vm_dirfd, int pidfd, struct error *err)
 	return error_wrap(err, "%s", call);
 }
 
-static int bring_up(const struct vm_machine *machine, int pidfd, uint64_t timeout_ms,
-		    struct error *err)
+static int bring_up(const struct vm_machine *machine, const struct fc_jail *jail, int pidfd,
+		    uint64_t timeout_ms, struct error *err)
 {
 	uint64_t deadline = clock_monotonic_ms() + timeout_ms;
 	auto_ptr(fc_api) api = fc_api_new(machine->dirfd, err);
 	if (!api)
 		return -1;
-	if (configure(api, machine, pidfd, deadline, err) < 0)
+	if (configure(api, machine, jail, pidfd, deadline, err) < 0)
 		return explain(machine->dirfd, pidfd, err);
 	/* Read into the guest's memory by now. */
-	return fs_unlink(machine->dirfd, VM_FILE_KERNEL, err);
+	if ((jail->jailer && fs_unlink(jail->root, VM_FILE_KERNEL, err) < 0) ||
+	    fs_unlink(machine->dirfd, VM_FILE_KERNEL, err) < 0)
+		return -1;
+	return fs_unlink(machine->dirfd, VM_FILE_STARTING, err);
 }
 
-static int spawn(const struct vm_machine *machine, pid_t *ret_pid, int *ret_pidfd,
-		 struct error *err)
+/* Who dies from here on leaves a process that nobody will tell what to be: it is marked. */
+static int spawn(const struct vm_machine *machine, struct fc_jail *jail, pid_t *ret_pid,
+		 int *ret_pidfd, struct error *err)
 {
 	if (mkfifoat(machine->dirfd, VM_FILE_CONSOLE_PIPE, 0600) < 0)
 		return error_sys(err, "cannot make '" VM_FILE_CONSOLE_PIPE "'");
 	if (machine->user &&
 	    vm_user_give(machine->dirfd, VM_FILE_CONSOLE_PIPE, machine->user->uid, err) < 0)
 		return -1;
-	char **argv = fc_argv(machine);
+	auto_close int mark = openat(machine->dirfd, VM_FILE_STARTING,
+				     O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (mark < 0)
+		return error_sys(err, "cannot make '" VM_FILE_STARTING "'");
+	if (fc_jail_make(jail, machine, err) < 0)
+		return -1;
+	char **argv = jail->jailer ? fc_jail_argv(jail) : fc_argv(machine);
 	struct proc_detach detach = { .argv = (const char *const *)argv,
 				      .dirfd = machine->dirfd,
 				      .lock_name = VM_FILE_LOCK,
+				      .lock_is_stdin = jail->jailer != NULL,
 				      .log_name = VM_FILE_LOG,
-				      .user = machine->user,
+				      .user = jail->jailer ? NULL : machine->user,
 				      .confined = true,
 				      .output_fifo = VM_FILE_CONSOLE_PIPE };
 	int started = proc_detach(&detach, ret_pid, ret_pidfd, err);
@@ -159,21 +192,21 @@ static int spawn(const struct vm_machine *machine, pid_t *ret_pid, int *ret_pidf
 	return started;
 }
 
-static int start(const struct vm_machine *machine, uint64_t timeout_ms, pid_t *ret_pid,
-		 int *ret_pidfd, struct error *err)
+static int start(const struct vm_machine *machine, struct fc_jail *jail, uint64_t timeout_ms,
+		 pid_t *ret_pid, int *ret_pidfd, struct error *err)
 {
 	struct error ignored;
 	pid_t pid = 0;
 	auto_close int pidfd = -1;
 	if (hv_files_remove(machine->dirfd, err) < 0)
 		return -1;
-	if (spawn(machine, &pid, &pidfd, err) < 0) {
+	if (spawn(machine, jail, &pid, &pidfd, err) < 0) {
 		/* Of somebody else by now, who was quicker. */
 		if (err->code != ERROR_BUSY)
 			hv_files_remove(machine->dirfd, &ignored);
 		return -1;
 	}
-	if (bring_up(machine, pidfd, timeout_ms, err) < 0) {
+	if (bring_up(machine, jail, pidfd, timeout_ms, err) < 0) {
 		proc_signal(pidfd, SIGKILL);
 		if (proc_wait_gone(pidfd, KILL_WAIT_MS) == 0)
 			hv_files_remove(machine->dirfd, &ignored);
@@ -190,9 +223,10 @@ static int fc_start(const struct vm_machine *machine, uint64_t timeout_ms, pid_t
 	if (lock_is_held(machine->dirfd, VM_FILE_LOCK))
 		return error_set(err, ERROR_BUSY, "a hypervisor of '%s' runs already",
 				 machine->name);
-	if (start(machine, timeout_ms, ret_pid, ret_pidfd, err) < 0)
-		return error_wrap(err, FC_PROGRAM " of '%s'", machine->name);
-	return 0;
+	struct fc_jail jail = FC_JAIL_INIT;
+	int failed = start(machine, &jail, timeout_ms, ret_pid, ret_pidfd, err);
+	fc_jail_clear(&jail);
+	return failed < 0 ? error_wrap(err, FC_PROGRAM " of '%s'", machine->name) : 0;
 }
 
 /* --- a running one --- */
@@ -214,6 +248,14 @@ static int fc_quit(int vm_dirfd, uint64_t timeout_ms, struct error *err)
 	return error_set(err, ERROR_CONFLICT, "Firecracker ends by a signal only");
 }
 
+/* Its own way to stand still would not do: while paused by the API it holds new connections to the
+ * guest for ever in some releases (1.16), and it has to answer to be asked. */
+static int fc_resume(int vm_dirfd, int pidfd, struct error *err)
+{
+	(void)vm_dirfd;
+	return proc_signal(pidfd, SIGCONT) < 0 ? error_sys(err, "cannot let Firecracker go on") : 0;
+}
+
 const struct hv_driver hv_firecracker = {
 	.name = "firecracker",
 	.needs_kvm = true,
@@ -229,5 +271,6 @@ const struct hv_driver hv_firecracker = {
 	.set_memory = fc_set_memory,
 	.grow_disk = fc_grow_disk,
 	.quit = fc_quit,
+	.stands_by_signal = true,
 	.resume = fc_resume,
 };

@@ -156,8 +156,9 @@ static int qemu_quit(int vm_dirfd, uint64_t timeout_ms, struct error *err)
 	return 0;
 }
 
-static int qemu_resume(int vm_dirfd, struct error *err)
+static int qemu_resume(int vm_dirfd, int pidfd, struct error *err)
 {
+	(void)pidfd;
 	auto_qmp struct qmp qmp = QMP_INIT;
 	if (qmp_open(vm_dirfd, -1, RESUME_TIMEOUT_MS, &qmp, err) < 0)
 		return -1;

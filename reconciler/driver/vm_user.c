@@ -220,14 +220,14 @@ int vm_user_share(const char *path, struct error *err)
 
 /* --- its sockets --- */
 
-static bool may_listen(int vm_dirfd, const char *name, uid_t user, uid_t peer)
+/* Adopted: we laid the link to the monitor of what somebody had started. All others of ours lead
+ * into a jail, from where none may lead out. */
+static bool leads_to_adopted(int vm_dirfd, const char *name)
 {
 	struct stat st;
-	if (peer == user)
-		return true;
-	/* Adopted: we laid the link to the monitor of what root had started. */
-	return peer == geteuid() && fstatat(vm_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       S_ISLNK(st.st_mode) && st.st_uid == geteuid();
+	char to[2];
+	return readlinkat(vm_dirfd, name, to, sizeof(to)) > 0 && to[0] == '/' &&
+	       fstatat(vm_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == geteuid();
 }
 
 int vm_connect(int vm_dirfd, const char *name, uint64_t timeout_ms, int nonblocking,
@@ -235,12 +235,15 @@ int vm_connect(int vm_dirfd, const char *name, uint64_t timeout_ms, int nonblock
 {
 	pid_t pid;
 	uid_t peer, user = vm_user_of_fd(vm_dirfd);
-	auto_close int fd = unix_connect(vm_dirfd, name, timeout_ms, nonblocking, err);
+	bool adopted = leads_to_adopted(vm_dirfd, name);
+	auto_close int fd =
+		adopted ? unix_connect(vm_dirfd, name, timeout_ms, nonblocking, err)
+			: unix_connect_within(vm_dirfd, name, timeout_ms, nonblocking, err);
 	if (fd < 0)
 		return -1;
 	if (user && unix_peer(fd, &pid, &peer, err) < 0)
 		return -1;
-	if (user && !may_listen(vm_dirfd, name, user, peer))
+	if (user && peer != user && !(adopted && peer == geteuid()))
 		return error_set(err, ERROR_CONFLICT,
 				 "user %u listens on '%s', not the VM's own user %u",
 				 (unsigned)peer, name, (unsigned)user);

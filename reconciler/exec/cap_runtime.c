@@ -14,6 +14,11 @@ static const struct vm_file run_files[] = {
 	{ .name = VM_FILE_CONSOLE, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
 	{ .name = VM_FILE_API, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
 	{ .name = VM_FILE_VSOCK, .kind = "socket", .need = NEED_RUN, .type = S_IFSOCK },
+	/* ... of one in a jail, into it */
+	{ .name = VM_FILE_API, .kind = "socket", .need = NEED_RUN, .type = S_IFLNK },
+	{ .name = VM_FILE_VSOCK, .kind = "socket", .need = NEED_RUN, .type = S_IFLNK },
+	{ .name = VM_FILE_JAIL, .kind = "jail", .need = NEED_RUN, .type = S_IFDIR },
+	{ .name = VM_FILE_STARTING, .kind = "start mark", .need = NEED_RUN },
 	{ .name = VM_FILE_CONSOLE_PIPE, .kind = "pipe", .need = NEED_RUN, .type = S_IFIFO },
 	{ .name = VM_FILE_KERNEL, .kind = "kernel", .need = NEED_RUN },
 	{ .name = VM_FILE_PID, .kind = "pid file", .need = NEED_RUN },

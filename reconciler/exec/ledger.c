@@ -6,13 +6,8 @@
 #include <string.h>
 
 const struct ledger_kind *const ledger_kinds[] = {
-	&ledger_hypervisors,
-	&ledger_vm_files,
-	&ledger_leftovers,
-	&ledger_images,
-	&ledger_cache,
-	&ledger_daemon,
-	NULL,
+	&ledger_hypervisors, &ledger_jails, &ledger_vm_files, &ledger_leftovers,
+	&ledger_images,	     &ledger_cache, &ledger_daemon,   NULL,
 };
 
 struct object *ledger_add(struct ledger *ledger, const struct ledger_kind *from, const char *kind,

@@ -70,7 +70,7 @@ struct ledger_kind {
 };
 /* In the order in which orphans go: processes, then what they held, then directories. */
 extern const struct ledger_kind *const ledger_kinds[];
-extern const struct ledger_kind ledger_hypervisors, ledger_vm_files, ledger_leftovers,
+extern const struct ledger_kind ledger_hypervisors, ledger_jails, ledger_vm_files, ledger_leftovers,
 	ledger_images, ledger_cache, ledger_daemon;
 
 /* Looks and judges. On failure the objects found so far are there. */

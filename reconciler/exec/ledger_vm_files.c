@@ -67,6 +67,8 @@ static void look_at_file(struct vm_dir *dir, const char *name)
 	int64_t written_ms = (int64_t)st.st_mtim.tv_sec * 1000;
 	if (written_ms > dir->newest_ms)
 		dir->newest_ms = written_ms;
+	if (S_ISDIR(st.st_mode)) /* another row's */
+		return;
 	if (!file->kind && !half_made) {
 		dir->rest += (uint64_t)st.st_blocks * 512;
 		return;

@@ -66,7 +66,7 @@ static int resume_guest(struct job *job, struct error *err)
 {
 	if (job_open_directory(job, err) < 0)
 		return -1;
-	return job->resume ? job->ran_by->resume(job->dirfd, err) : 0;
+	return job->resume ? job->ran_by->resume(job->dirfd, job->pidfd, err) : 0;
 }
 
 const struct step steps_live[] = {

@@ -6,6 +6,7 @@ fails the scenario when something was left behind. Images are built once (the pu
 its own) and linked into each Home, as they are immutable.
 """
 
+import glob
 import json
 import os
 import re
@@ -190,6 +191,18 @@ class Home:
             self.env["FAKE_QEMU"] = os.path.join(self.dir, "fake.conf")
         self.file(self.env["FAKE_QEMU"], "".join(f"{key} {value}\n" for key, value in conf.items()))
 
+    def fake_firecracker(self, jailer=True):
+        """From now on Firecrackers are tests/fake/firecracker.c, started by tests/fake/jailer.c or as they are. What they
+        do is in the files that FAKE_FIRECRACKER and FAKE_JAILER name."""
+        place = os.path.join(BUILD, "fake")
+        if not jailer:
+            place = os.path.join(self.work, "bin")
+            os.makedirs(place)
+            shutil.copy(os.path.join(BUILD, "fake", "firecracker"), place)
+        self.env["BANGER_FIRECRACKER"] = os.path.join(place, "firecracker")
+        for name in ("FAKE_FIRECRACKER", "FAKE_JAILER"):
+            self.env[name] = self.file(os.path.join(self.dir, name.lower()), "")
+
     def doomed_daemon(self, failpoint):
         """A bangerd that kills itself there; the one that ran is ended first."""
         pid = self.daemon_pid()
@@ -277,8 +290,18 @@ class Home:
     def hypervisors(self):
         """pids of the QEMUs and Firecrackers whose directories are below ours."""
         return sorted(pid for pid, argv in processes().items()
-                      if os.path.basename(argv[0]).startswith(("qemu", "firecracker"))
-                      and any(self.state in a for a in argv))
+                      if os.path.basename(argv[0]).startswith(("qemu", "firecracker", "jailer"))
+                      and (any(self.state in a for a in argv) or self.is_jailed(pid, argv)))
+
+    def is_jailed(self, pid, argv):
+        """Its command line says nothing of a directory; its root directory does."""
+        if len(argv) < 3 or not argv[2].startswith("banger-"):
+            return False
+        root = os.path.join(self.state, "vms", argv[2].split("-")[1], "jail", argv[0].strip("/"), argv[2], "root")
+        try:
+            return os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat(root))
+        except OSError:
+            return False
 
     def kill_daemon(self, sig=signal.SIGKILL):
         pid = self.daemon_pid()
@@ -362,6 +385,11 @@ class Home:
         for name in [name for vm in self.vm_dirs() for name in (f"banger-{vm}", f"banger-{vm}-base")]:
             if os.path.exists(f"/dev/mapper/{name}"):
                 remove("dmsetup", "remove", "--retry", name)
+        for cgroup in sorted(glob.glob("/sys/fs/cgroup/banger/banger-*")):
+            if os.path.basename(cgroup).split("-")[1] in self.vm_dirs():
+                os.rmdir(cgroup)
+        if self.system and os.path.isdir("/sys/fs/cgroup/banger") and not glob.glob("/sys/fs/cgroup/banger/banger-*"):
+            os.rmdir("/sys/fs/cgroup/banger")
         pool = [name for name in os.listdir("/sys/class/net") if name.startswith("bgr-pool-")]
         ours = [f"bgr-{vm}" for vm in self.vm_dirs()] + pool + ["banger0"] if self.system else []
         for name in ours:

@@ -13,25 +13,33 @@
 
 #define CALL_MS "700" /* how long a call may take when one is to take for ever */
 
-static const char *const versions[] = { "1.5.0",  "1.7.0",  "1.9.1", "1.13.0",
-					"1.14.0", "1.16.1", "1.17.0" };
+static const char *const versions[] = { "1.5.0",  "1.6.0",  "1.7.0",  "1.8.0",	"1.9.1",
+					"1.10.1", "1.11.0", "1.12.1", "1.13.0", "1.14.0",
+					"1.15.0", "1.16.1", "1.17.0" };
 
+/* The table of FIRECRACKER.md. */
 static const struct fault {
 	const char *kind, *text;
+	const char *what;  /* for people */
 	const char *cause; /* in the error */
 	enum error_code code;
 	enum error_retry retry;
 } faults[] = {
-	{ "refuse", "Internal VMM error: it would not", "refused: Internal VMM error: it would not",
-	  ERROR_SYSTEM, RETRY_BACKOFF },
+	{ "refuse", "Internal VMM error: it would not", "refuses, in its own words",
+	  "refused: Internal VMM error: it would not", ERROR_SYSTEM, RETRY_BACKOFF },
 	{ "refuse", "An error occurred when deserializing the json body of a request: no.",
+	  "refuses a field or a call that this release does not know",
 	  "refused: An error occurred when deserializing", ERROR_INVALID, RETRY_ON_CHANGE },
-	{ "delay", "", "no answer within " CALL_MS " ms", ERROR_TIMEOUT, RETRY_BACKOFF },
-	{ "cut", "", "the answer was cut off", ERROR_SYSTEM, RETRY_BACKOFF },
-	{ "cut-head", "", "the answer was cut off", ERROR_SYSTEM, RETRY_BACKOFF },
-	{ "huge", "", "the answer is longer than", ERROR_SYSTEM, RETRY_BACKOFF },
-	{ "crash", "", "firecracker ended at once: Error: told to crash", ERROR_SYSTEM,
+	{ "delay", "", "does not answer in time", "no answer within " CALL_MS " ms", ERROR_TIMEOUT,
 	  RETRY_BACKOFF },
+	{ "cut", "", "answers half, a body cut off", "the answer was cut off", ERROR_SYSTEM,
+	  RETRY_BACKOFF },
+	{ "cut-head", "", "answers half, its headers cut off", "the answer was cut off",
+	  ERROR_SYSTEM, RETRY_BACKOFF },
+	{ "huge", "", "answers without end", "the answer is longer than", ERROR_SYSTEM,
+	  RETRY_BACKOFF },
+	{ "crash", "", "ends instead of an answer",
+	  "firecracker ended at once: Error: told to crash", ERROR_SYSTEM, RETRY_BACKOFF },
 };
 
 static size_t count_entries(const char *path)
@@ -135,6 +143,26 @@ static void every_call_may_fail_in_every_way(void **state)
 	assert_int_equal(wrong, 0);
 }
 
+/* What people read about it is what was seen above. */
+static void the_document_has_this_table(void **state)
+{
+	static const char path[] = "reconciler/driver/FIRECRACKER.md";
+	struct error err;
+	auto_buf struct buf text = BUF_INIT, table = BUF_INIT;
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(faults); i++) {
+		auto_free char *cause = xstrndup(faults[i].cause, strcspn(faults[i].cause, ":"));
+		buf_addf(&table, "| %s | `%s` | %s | %s |\n", faults[i].what,
+			 !strcmp(faults[i].kind, "delay") ? "no answer within" : cause,
+			 error_code_name(faults[i].code),
+			 faults[i].retry == RETRY_BACKOFF ? "yes, ever later"
+							  : "when the spec changes");
+	}
+	assert_int_equal(fs_read(AT_FDCWD, path, 65536, &text, &err), 0);
+	if (!strstr(text.data, table.data))
+		fail_msg("'%s' should have this table:\n%s", path, table.data);
+}
+
 static void a_firecracker_that_does_not_start_is_quoted(void **state)
 {
 	struct world *w = world_make();
@@ -169,6 +197,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_firecracker_that_does_not_start_is_quoted),
 		cmocka_unit_test(every_call_may_fail_in_every_way),
+		cmocka_unit_test(the_document_has_this_table),
 	};
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);

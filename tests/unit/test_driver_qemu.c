@@ -266,7 +266,7 @@ static void a_stopped_guest_is_told_and_resumed(void **state)
 	await_event(fd, monitor, MONITOR_PAUSED);
 	hv_qemu.monitor_free(monitor);
 	close(fd);
-	assert_int_equal(hv_qemu.resume(w->dirfd, &err), 0);
+	assert_int_equal(hv_qemu.resume(w->dirfd, -1, &err), 0);
 	auto_qmp struct qmp qmp = QMP_INIT;
 	auto_json cJSON *status = NULL;
 	assert_int_equal(qmp_open(w->dirfd, -1, 2000, &qmp, &err), 0);

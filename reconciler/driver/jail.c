@@ -1,0 +1,130 @@
+#include "driver/jail.h"
+#include "driver/cgroup.h"
+#include "driver/driver.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+void jail_root_path(const char *program, const char *name, struct buf *ret)
+{
+	buf_addf(ret, VM_FILE_JAIL "/%s/%s/root", program, name);
+}
+
+/* --- made and filled --- */
+
+static int check_file_system(int fd, struct error *err)
+{
+	struct statvfs fs;
+	if (fstatvfs(fd, &fs) < 0)
+		return error_sys(err, "cannot look at the file system");
+	if (fs.f_flag & (ST_NODEV | ST_NOEXEC))
+		return error_set(err, ERROR_INVALID,
+				 "the jailer needs device nodes and programs below the state "
+				 "directory, whose file system is mounted '%s': mount it without",
+				 fs.f_flag & ST_NODEV ? "nodev" : "noexec");
+	return 0;
+}
+
+/* Each directory by the one above it: no path is too long, and no link is followed. */
+static int enter(int dirfd, const char *name, struct error *err)
+{
+	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
+		return error_sys(err, "cannot make '%s' of the jail", name);
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? error_sys(err, "cannot open '%s' of the jail", name) : fd;
+}
+
+int jail_make(int vm_dirfd, const char *program, const char *name, struct error *err)
+{
+	if (check_file_system(vm_dirfd, err) < 0)
+		return -1;
+	auto_close int base = enter(vm_dirfd, VM_FILE_JAIL, err);
+	auto_close int of_program = base < 0 ? -1 : enter(base, program, err);
+	auto_close int own = of_program < 0 ? -1 : enter(of_program, name, err);
+	/* After the directory, which tells of it. */
+	return own < 0 || cgroup_make(name, err) < 0 ? -1 : enter(own, "root", err);
+}
+
+static int copy(int root, const char *name, int dirfd, const char *from, struct error *err)
+{
+	struct stat st;
+	auto_close int in = openat(dirfd, from, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (in < 0 || fstat(in, &st) < 0)
+		return error_sys(err, "cannot open '%s'", from);
+	auto_close int out = openat(root, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+	if (out < 0 || fs_copy(out, in, (uint64_t)st.st_size) < 0)
+		return error_sys(err, "cannot copy '%s' into the jail", from);
+	return 0;
+}
+
+/* Its directory is nobody's but ours, so that everybody may read it there means the jail. */
+int jail_share(int root, const char *name, int dirfd, const char *from, struct error *err)
+{
+	struct stat st;
+	if (fstatat(dirfd, from, &st, 0) < 0)
+		return error_sys(err, "cannot open '%s'", from);
+	if (st.st_mode & S_IROTH && linkat(dirfd, from, root, name, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	return copy(root, name, dirfd, from, err);
+}
+
+int jail_give(int root, int vm_dirfd, const char *name, uid_t uid, struct error *err)
+{
+	if (linkat(vm_dirfd, name, root, name, 0) < 0)
+		return error_sys(err, "cannot link '%s' into the jail", name);
+	if (fchownat(root, name, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_sys(err, "cannot give '%s' to user %u", name, (unsigned)uid);
+	return 0;
+}
+
+int jail_device(int root, const char *name, const char *device, uid_t uid, struct error *err)
+{
+	struct stat st;
+	if (stat(device, &st) < 0)
+		return error_sys(err, "cannot look at '%s'", device);
+	if (!S_ISBLK(st.st_mode))
+		return error_set(err, ERROR_INVALID, "'%s' is no block device", device);
+	if (mknodat(root, name, S_IFBLK | 0600, st.st_rdev) < 0 ||
+	    fchownat(root, name, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_sys(err, "cannot make a node of '%s' in the jail", device);
+	return 0;
+}
+
+/* --- gone --- */
+
+/* The cgroup before the directory that tells its name. */
+static int remove_cgroups_of(int base, const char *program, struct error *err)
+{
+	int fd = openat(base, program, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	if (!list) {
+		cleanup_close(&fd);
+		return errno == ENOENT || errno == ENOTDIR
+			       ? 0
+			       : error_sys(err, "cannot list '%s' of the jail", program);
+	}
+	for (struct dirent *entry; (entry = readdir(list));)
+		if (entry->d_name[0] != '.' && cgroup_remove(entry->d_name, err) < 0)
+			return -1;
+	return 0;
+}
+
+int jail_remove(int vm_dirfd, struct error *err)
+{
+	int fd = openat(vm_dirfd, VM_FILE_JAIL, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	if (!list) {
+		cleanup_close(&fd);
+		return errno == ENOENT ? 0 : error_sys(err, "cannot list '" VM_FILE_JAIL "'");
+	}
+	for (struct dirent *entry; (entry = readdir(list));)
+		if (entry->d_name[0] != '.' && remove_cgroups_of(fd, entry->d_name, err) < 0)
+			return -1;
+	return fs_remove_tree(vm_dirfd, VM_FILE_JAIL, err);
+}

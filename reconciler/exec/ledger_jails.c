@@ -1,0 +1,97 @@
+/* What jailed hypervisors have beside a VM's files: the jail, a directory in the VM's, and the
+ * cgroup of the same name, which is left alone where its jail was when a VM's directory was taken
+ * away by hand. */
+#include "exec/ledger.h"
+#include "driver/cgroup.h"
+#include "driver/fc.h"
+#include "driver/jail.h"
+#include "base/fs.h"
+#include "sys/proc.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CGROUPS CGROUP_ROOT "/" CGROUP_PARENT
+
+static bool is_held(const struct ledger *ledger, const char *id)
+{
+	auto_free char *path = xasprintf("%s/%s", ledger->host->vms_dir, id);
+	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 && lock_is_held(fd, VM_FILE_LOCK);
+}
+
+/* path is taken; id that of its VM */
+static void add(struct ledger *ledger, const char *kind, char *path, const char *id,
+		const struct stat *st)
+{
+	struct object *object = ledger_add(ledger, &ledger_jails, kind, path);
+	object_of_file(object, st);
+	str_copy(object->id, sizeof(object->id), id);
+	object->need = NEED_RUN;
+	object->held = is_held(ledger, id);
+}
+
+static void add_jail(struct ledger *ledger, int vms, const char *id)
+{
+	struct stat st;
+	auto_free char *name = xasprintf("%s/" VM_FILE_JAIL, id);
+	if (fstatat(vms, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+		add(ledger, "jail", xasprintf("%s/%s", ledger->host->vms_dir, name), id, &st);
+}
+
+static void add_cgroup(struct ledger *ledger, int cgroups, const char *name)
+{
+	struct stat st;
+	struct hv_process of;
+	if (fc_id_parse(name, &of) && fstatat(cgroups, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISDIR(st.st_mode))
+		add(ledger, "cgroup", xasprintf(CGROUPS "/%s", name), of.id, &st);
+}
+
+static void each(struct ledger *ledger, const char *path,
+		 void (*fn)(struct ledger *ledger, int dirfd, const char *name))
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	if (!list) {
+		cleanup_close(&fd);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(list));)
+		if (entry->d_name[0] != '.')
+			fn(ledger, fd, entry->d_name);
+}
+
+static int probe(struct ledger *ledger, struct error *err)
+{
+	(void)err;
+	each(ledger, ledger->host->vms_dir, add_jail);
+	if (ledger->host->subnet)
+		each(ledger, CGROUPS, add_cgroup);
+	return 0;
+}
+
+static int discard(const struct ledger *ledger, const struct object *object, struct error *err)
+{
+	int there = object_is_there(object, AT_FDCWD, object->what, err);
+	if (there <= 0)
+		return there;
+	if (is_held(ledger, object->id))
+		return error_set(err, ERROR_BUSY, "a hypervisor lives in '%s'", object->what);
+	const char *name = strrchr(object->what, '/') + 1;
+	bool jail = strcmp(object->kind, "cgroup") != 0;
+	/* Of another bangerd's VM, perhaps. */
+	if (!jail && cgroup_is_populated(name))
+		return error_set(err, ERROR_BUSY, "a process lives in '%s'", object->what);
+	if (!jail)
+		return cgroup_remove(name, err);
+	auto_free char *path = xasprintf("%s/%s", ledger->host->vms_dir, object->id);
+	auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return errno == ENOENT ? 0 : error_sys(err, "cannot open '%s'", path);
+	return jail_remove(dir, err);
+}
+
+const struct ledger_kind ledger_jails = { "jails", probe, discard };
