@@ -145,7 +145,7 @@ struct capabilities {
 	bool live_ports;     /* forwardings of a running VM */
 	bool live_disk_grow; /* both disks */
 	bool live_vcpus;
-	bool live_nat; /* of the VM at hand, set by plan_vm(): it runs on the bridge */
+	bool live_nat;	    /* of the VM at hand, set by plan_vm(): it runs on the bridge */
 	bool live_ssh_keys; /* through the agent */
 	bool live_memory;   /* within the bounds below */
 	/* Of the VM at hand, set by plan_vm(): how little and how much memory its process can have.

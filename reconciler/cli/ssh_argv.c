@@ -74,7 +74,8 @@ void ssh_argv_init(struct ssh_argv *argv, const struct ssh_command *command)
 	add_option(argv, "StrictHostKeyChecking", "yes");
 	add_option(argv, "UpdateHostKeys", "no");
 	add_option(argv, "HostKeyAlias", json_str(target, "alias", ""));
-	/* Up to the server's first line, which an emulated guest that just came up takes long for. */
+	/* Up to the server's first line, which an emulated guest that just came up takes long for.
+	 */
 	add_option(argv, "ConnectTimeout", "30");
 	add_option(argv, "ServerAliveInterval", "15");
 	add_option(argv, "LogLevel", command->verbose ? "VERBOSE" : "ERROR");
