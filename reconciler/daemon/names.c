@@ -71,6 +71,11 @@ static void routed(struct work *work)
 		names->routed = true;
 		if (routing->told)
 			log_info(NULL, "systemd-resolved asks us for names in ." NET_DNS_ZONE);
+		else
+			log_info(NULL,
+				 "systemd-resolved does not run, so nobody asks us for names in "
+				 "." NET_DNS_ZONE ": have your resolver do so at the bridge's "
+				 "address (dnsmasq: server=/" NET_DNS_ZONE "/ADDRESS)");
 	} else if (routing->link == if_nametoindex(NET_BRIDGE)) {
 		complain(names, routing->err.text);
 	}
