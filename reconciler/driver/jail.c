@@ -58,7 +58,8 @@ static int copy(int root, const char *name, int dirfd, const char *from, struct 
 	if (in < 0 || fstat(in, &st) < 0)
 		return error_sys(err, "cannot open '%s'", from);
 	auto_close int out = openat(root, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
-	if (out < 0 || fs_copy(out, in, (uint64_t)st.st_size) < 0)
+	/* The mode once more: our umask is for ourselves. */
+	if (out < 0 || fchmod(out, 0444) < 0 || fs_copy(out, in, (uint64_t)st.st_size) < 0)
 		return error_sys(err, "cannot copy '%s' into the jail", from);
 	return 0;
 }

@@ -190,7 +190,7 @@ def scenario_without_a_jailer_it_is_on_the_bridge_all_the_same(home):
     vm = ready(home)
     equal((jails(home), os.path.isdir(CGROUPS)), ([], False), "no jail")
     open_files = {os.path.basename(os.readlink(f"/proc/{vm['pid']}/fd/{fd}")) for fd in os.listdir(f"/proc/{vm['pid']}/fd")}
-    check({"lock", "console.pipe", "work.img", "tun"} <= open_files and any(f.startswith("dm-") for f in open_files), f"open in it: {open_files}")
+    check({"lock", "console.pipe", "work.img", "tun"} <= open_files and any(f.startswith(("dm-", "banger-")) for f in open_files), f"open in it: {open_files}")
     home.banger("stop", "web", timeout=PATIENCE)
     equal(plumbing(home), before, "stopped")
     home.banger("delete", "-f", spec, "--yes", timeout=PATIENCE)

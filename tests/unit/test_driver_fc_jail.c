@@ -313,6 +313,27 @@ static void whoever_waits_to_be_told_is_known(void **state)
 	}
 }
 
+/* As what is on another file system is; it has to be readable, whatever our umask. */
+static void what_cannot_be_linked_is_copied(void **state)
+{
+	struct world *w = *state;
+	struct error err = { 0 };
+	struct stat st;
+	auto_close int root = jail_make(w->dirfd, "firecracker", JAIL_ID, &err);
+	mode_t before = umask(0077);
+	/* So is what not everybody may read, which stays as it is. */
+	assert_int_equal(fchmodat(AT_FDCWD, w->kernel, 0600, 0), 0);
+	if (jail_share(root, "vmlinux", AT_FDCWD, w->kernel, &err) < 0)
+		fail_msg("%s", err.text);
+	umask(before);
+	assert_int_equal(fstatat(root, "vmlinux", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0444);
+	assert_int_equal(st.st_size, 4096);
+	assert_int_equal(stat(w->kernel, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(jail_remove(w->dirfd, &err), 0);
+}
+
 /* --- which jailer, and how it is called --- */
 
 static void the_jailer_is_called_with_limits(void **state)
@@ -408,6 +429,7 @@ int main(void)
 		IN_WORLD(a_jailer_that_fails_half_way_leaves_nothing),
 		IN_WORLD(a_call_that_fails_in_a_jail_leaves_nothing),
 		IN_WORLD(whoever_waits_to_be_told_is_known),
+		IN_WORLD(what_cannot_be_linked_is_copied),
 		IN_WORLD(the_jailer_is_called_with_limits),
 		IN_WORLD(a_jailer_is_found_or_missed_by_name),
 	};
