@@ -13,6 +13,7 @@
 #include "driver/cgroup.h"
 #include "driver/jail.h"
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "base/units.h"
 #include "sys/proc.h"
@@ -139,9 +140,13 @@ static int make(struct fc_jail *jail, const struct vm_machine *m, const char *pr
 	jail_root_path(jail->program_name, jail->name, &jail->path);
 	jail->root = jail_make(m->dirfd, jail->program_name, jail->name, err);
 	jail->machine = *m;
-	return jail->root < 0 || fill(m, jail->root, &jail->machine, err) < 0
-		       ? -1
-		       : link_sockets(jail, m->dirfd, err);
+	if (jail->root < 0)
+		return -1;
+	FAILPOINT("jail-made");
+	if (fill(m, jail->root, &jail->machine, err) < 0)
+		return -1;
+	FAILPOINT("jail-filled");
+	return link_sockets(jail, m->dirfd, err);
 }
 
 int fc_jail_make(struct fc_jail *jail, const struct vm_machine *machine, struct error *err)

@@ -145,8 +145,9 @@ def scenario_a_jailer_that_fails_is_quoted(home):
 
 
 # Where the daemon dies, and what the jailer does meanwhile.
-DEATHS = (("spawn-forked", ""), ("spawn-before-exec", ""), ("spawn-after-exec", ""), ("spawn-after-exec", "hang copy"),
-          ("spawn-after-exec", "hang chroot"), ("spawn-after-exec", "fail devices"), ("after hypervisor", ""), ("before handles", ""))
+DEATHS = (("jail-made", ""), ("jail-filled", ""), ("spawn-forked", ""), ("spawn-before-exec", ""), ("spawn-after-exec", ""),
+          ("spawn-after-exec", "hang copy"), ("spawn-after-exec", "hang chroot"), ("spawn-after-exec", "fail devices"),
+          ("after hypervisor", ""), ("before handles", ""))
 
 
 def scenario_a_daemon_that_dies_on_the_way_leaves_one(home):
@@ -190,7 +191,8 @@ def scenario_without_a_jailer_it_is_on_the_bridge_all_the_same(home):
     vm = ready(home)
     equal((jails(home), os.path.isdir(CGROUPS)), ([], False), "no jail")
     open_files = {os.path.basename(os.readlink(f"/proc/{vm['pid']}/fd/{fd}")) for fd in os.listdir(f"/proc/{vm['pid']}/fd")}
-    check({"lock", "console.pipe", "work.img", "tun"} <= open_files and any(f.startswith(("dm-", "banger-")) for f in open_files), f"open in it: {open_files}")
+    check({"lock", "console.pipe", "work.img", "tun"} <= open_files, f"open in it: {open_files}")
+    check(any(f.startswith(("dm-", "banger-")) for f in open_files), f"its disk: {open_files}")
     home.banger("stop", "web", timeout=PATIENCE)
     equal(plumbing(home), before, "stopped")
     home.banger("delete", "-f", spec, "--yes", timeout=PATIENCE)
