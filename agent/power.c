@@ -18,10 +18,11 @@
 
 #define REPLY_MS 200
 /* Together less than the second that busybox waits before its SIGKILL. */
-#define TERM_MS 700
-#define KILL_MS 100
-#define SYNC_MS 5000
-#define STEP_MS 10
+#define TERM_MS	 700
+#define KILL_MS	 100
+#define SYNC_MS	 5000
+#define FORCE_MS 500
+#define STEP_MS	 10
 
 #define MOUNTS_MAX ((size_t)1 << 20)
 
@@ -180,18 +181,31 @@ static void sync_bounded(void)
 }
 
 /* Every filesystem of a disk read-only, so that the next mount has no journal to replay. */
-static void settle_disks(void)
+static bool settle_disks(void)
 {
+	bool settled = true;
 	struct error ignored;
 	auto_buf struct buf mounts = BUF_INIT;
 	if (fs_read(AT_FDCWD, "/proc/self/mounts", MOUNTS_MAX, &mounts, &ignored) < 0)
-		return;
+		return true; /* nothing can be done about them */
 	char *rest = mounts.data, *line;
 	while ((line = strsep(&rest, "\n"))) {
 		const char *device = strsep(&line, " "), *path = strsep(&line, " ");
 		if (path && !strncmp(device, "/dev/", 5))
-			mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+			settled &= mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0;
 	}
+	return settled;
+}
+
+/* Who was killed may still be dying, with a file open, where the machine is slow. The kernel's way
+ * for emergencies does not mind. */
+static void settle_by_force(void)
+{
+	auto_close int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "u", 1) != 1)
+		return;
+	for (unsigned waited = 0; waited < FORCE_MS && !settle_disks(); waited += STEP_MS)
+		sleep_ms(STEP_MS);
 }
 
 void power_off_now(bool by_reset)
@@ -201,7 +215,8 @@ void power_off_now(bool by_reset)
 	kill(-1, SIGKILL);
 	wait_for_others(KILL_MS);
 	sync_bounded();
-	settle_disks();
+	if (!settle_disks())
+		settle_by_force();
 	reboot(by_reset ? RB_AUTOBOOT : RB_POWER_OFF);
 	console_say("cannot power off: %s", strerror(errno));
 }
