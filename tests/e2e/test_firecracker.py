@@ -32,13 +32,15 @@ def put_in_place(home, vm_id):
     os.mkfifo(os.path.join(directory, "console.pipe"), 0o600)
     kernel = home.file("vmlinux", "\x7fELF" + " " * 1000)
     console = os.open(os.path.join(directory, "console.pipe"), os.O_RDWR)
+    # As root a hypervisor is its VM's user.
+    user = os.stat(directory).st_gid if home.system else None
     lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     child = subprocess.Popen(
         [os.path.join(BUILD, "fake", "firecracker"), "--id", f"banger-{vm_id}-c1-m128-x128-n0", "--log-path",
          os.path.join(directory, "console.pipe"), "--level", "Warning", "--api-sock", "fc.sock"],
         cwd=directory, env=home.env, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.DEVNULL,
-        pass_fds=(lock,), start_new_session=True)
+        pass_fds=(lock,), start_new_session=True, user=user, group=user, extra_groups=None if user is None else [])
     os.close(console)
     os.close(lock)
     wait_for("its API", PATIENCE, lambda: os.path.exists(os.path.join(directory, "fc.sock")))

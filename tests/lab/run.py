@@ -100,7 +100,8 @@ def make_disk(path, place):
 def qemu(machine, disk, console, shell):
     serial = ["-chardev", "stdio,id=tests,signal=off", "-chardev", f"file,id=console,path={console}"]
     first, second = ("tests", "console") if shell else ("console", "tests")
-    return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+    # It ends with whoever runs it, however that ends.
+    return ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "pc", "-accel", ACCEL, "-cpu", CPU, "-smp", "2", "-m", "3072",
             "-kernel", os.path.join(machine, "vmlinuz"), "-initrd", os.path.join(machine, "initrd"),
             "-append", "console=ttyS0 quiet loglevel=5 mitigations=off panic=-1 cryptomgr.notests systemd.show_status=no",
