@@ -3,6 +3,7 @@
 #include "daemon/bridge.h"
 #include "daemon/host.h"
 #include "daemon/sets.h"
+#include "driver/disk_dm.h"
 #include "exec/capability.h"
 #include "exec/ledger.h"
 #include "sys/notify.h"

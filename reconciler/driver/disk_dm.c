@@ -19,13 +19,13 @@
  * drivers/md/dm-snap-persistent.c): a header chunk, then areas of one metadata chunk and as many
  * data chunks as it has 16-byte entries. */
 #include "driver/disk.h"
+#include "driver/disk_dm.h"
 #include "driver/dm.h"
 #include "driver/loop_device.h"
 #include "driver/scan.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/units.h"
-#include "sys/proc.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -34,8 +34,6 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
-#define PREFIX		  "banger-"
-#define BASE_SUFFIX	  "-base"
 #define CHUNK		  UINT64_C(4096)
 #define CHUNK_SECTORS	  (CHUNK / DM_SECTOR)
 #define AREA		  (CHUNK / 16) /* data chunks to a metadata chunk */
@@ -138,8 +136,8 @@ struct names {
 static struct names names_of(const char *id)
 {
 	struct names names;
-	snprintf(names.disk, sizeof(names.disk), PREFIX "%s", id);
-	snprintf(names.base, sizeof(names.base), PREFIX "%s" BASE_SUFFIX, id);
+	snprintf(names.disk, sizeof(names.disk), DISK_DM_PREFIX "%s", id);
+	snprintf(names.base, sizeof(names.base), DISK_DM_PREFIX "%s" DISK_DM_BASE, id);
 	return names;
 }
 
@@ -173,17 +171,21 @@ static struct dm_target snapshot_table(dev_t base, dev_t store, uint64_t sectors
 	return table;
 }
 
-static int make_devices(const struct names *names, dev_t image, uint64_t image_sectors, dev_t store,
-			uint64_t sectors, struct error *err)
+static int make_devices(const struct names *names, const char *dir, dev_t image,
+			uint64_t image_sectors, dev_t store, uint64_t sectors, struct error *err)
 {
 	struct dm_target table[2];
 	struct dm_device base;
+	char uuid[DM_UUID];
 	size_t count = base_table(image, image_sectors, sectors, table);
-	if (dm_create(names->base, table, count, true, err) < 0 ||
+	auto_free char *vms_dir = xasprintf("%s/..", dir);
+	disk_dm_uuid(vms_dir, names->base, uuid);
+	if (dm_create(names->base, uuid, table, count, true, err) < 0 ||
 	    dm_table(names->base, &base, err) < 0)
 		return -1;
 	struct dm_target snapshot = snapshot_table(base.dev, store, sectors);
-	return dm_create(names->disk, &snapshot, 1, false, err);
+	disk_dm_uuid(vms_dir, names->disk, uuid);
+	return dm_create(names->disk, uuid, &snapshot, 1, false, err);
 }
 
 static int attach(const char *id, int vm_dirfd, const char *dir, const char *base,
@@ -204,8 +206,8 @@ static int attach(const char *id, int vm_dirfd, const char *dir, const char *bas
 	if (loop_device_attach(base, true, &image_fd, &image, err) < 0 ||
 	    loop_device_attach(path, false, &store_fd, &store, err) < 0)
 		return -1;
-	if (make_devices(&names, image, (uint64_t)st.st_size / DM_SECTOR, store, size / DM_SECTOR,
-			 err) < 0) {
+	if (make_devices(&names, dir, image, (uint64_t)st.st_size / DM_SECTOR, store,
+			 size / DM_SECTOR, err) < 0) {
 		struct error ignored;
 		detach(id, &ignored);
 		return -1;
@@ -306,62 +308,3 @@ const struct disk_driver disk_dm = {
 	.reserve = reserve,
 	.reserve_bytes = RESERVE + SPARE,
 };
-
-/* --- what a crash left --- */
-
-static bool id_of(const char *name, char *ret, size_t size)
-{
-	const char *id = name + strlen(PREFIX);
-	size_t len = strcspn(id, "-");
-	if (len >= size || (id[len] && strcmp(id + len, BASE_SUFFIX) != 0))
-		return false;
-	memcpy(ret, id, len);
-	ret[len] = '\0';
-	return true;
-}
-
-/* Its store lies in the VM's directory; a base that is alone, of a VM that we have. */
-static bool belongs(const char *id, const char *vms_dir)
-{
-	struct names names = names_of(id);
-	struct dm_device device;
-	struct error ignored;
-	dev_t base, store;
-	char path[4096];
-	auto_free char *own = xasprintf("%s/%s/" VM_FILE_ROOT_COW, vms_dir, id);
-	if (dm_table(names.disk, &device, &ignored) < 0)
-		return false;
-	if (!device.exists)
-		return access(own, F_OK) == 0;
-	return snapshot_devices(&device, &base, &store) &&
-	       loop_device_file(store, path, sizeof(path)) &&
-	       !strncmp(path, own, strlen(own)); /* " (deleted)" may follow */
-}
-
-static bool is_held(const char *vms_dir, const char *id)
-{
-	auto_free char *dir = xasprintf("%s/%s", vms_dir, id);
-	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd >= 0 && lock_is_held(fd, VM_FILE_LOCK);
-}
-
-int disk_dm_sweep(const char *vms_dir, struct error *err)
-{
-	struct dm_name_vec found = { 0 };
-	if (!dm_possible())
-		return 0;
-	int result = dm_list(PREFIX, &found, err);
-	for (size_t i = 0; i < found.count; i++) {
-		char id[16];
-		struct error bad;
-		if (!id_of(found.at[i].text, id, sizeof(id)) || !belongs(id, vms_dir) ||
-		    is_held(vms_dir, id))
-			continue;
-		if (detach(id, &bad) < 0 && result == 0) {
-			*err = bad;
-			result = -1;
-		}
-	}
-	dm_name_vec_clear(&found);
-	return result;
-}

@@ -97,11 +97,13 @@ static struct dm_task *task_new(int type, const char *name)
 	return NULL;
 }
 
-static int load(int type, const char *name, const struct dm_target *targets, size_t count,
-		bool read_only, struct error *err)
+/* uuid: of one that is made; NULL */
+static int load(int type, const char *name, const char *uuid, const struct dm_target *targets,
+		size_t count, bool read_only, struct error *err)
 {
 	struct dm_task *task = task_new(type, name);
-	bool fine = task && (!read_only || dm_task_set_ro(task));
+	bool fine = task && (!uuid || dm_task_set_uuid(task, uuid)) &&
+		    (!read_only || dm_task_set_ro(task));
 	for (size_t i = 0; fine && i < count; i++)
 		fine = dm_task_add_target(task, targets[i].start, targets[i].length,
 					  targets[i].type, targets[i].params);
@@ -118,11 +120,11 @@ static int simply(int type, const char *what, const char *name, struct error *er
 	return task ? run(task, what, name, err) : failed(what, name, 0, err);
 }
 
-int dm_create(const char *name, const struct dm_target *targets, size_t count, bool read_only,
-	      struct error *err)
+int dm_create(const char *name, const char *uuid, const struct dm_target *targets, size_t count,
+	      bool read_only, struct error *err)
 {
 	lock_library();
-	int result = load(DM_DEVICE_CREATE, name, targets, count, read_only, err);
+	int result = load(DM_DEVICE_CREATE, name, uuid, targets, count, read_only, err);
 	unlock_library();
 	return result;
 }
@@ -132,7 +134,7 @@ int dm_reload(const char *name, const struct dm_target *targets, size_t count, b
 {
 	lock_library();
 	/* A resume lets the new table replace the old one, and flushes what was on its way. */
-	int result = load(DM_DEVICE_RELOAD, name, targets, count, read_only, err);
+	int result = load(DM_DEVICE_RELOAD, name, NULL, targets, count, read_only, err);
 	if (result == 0)
 		result = simply(DM_DEVICE_RESUME, "resume", name, err);
 	unlock_library();
@@ -186,6 +188,9 @@ static int look(int type, const char *name, struct dm_device *ret, struct error 
 		dm_get_next_target(task, NULL, &start, &length, &kind, &params);
 		str_copy(ret->type, sizeof(ret->type), kind ? kind : "");
 		str_copy(ret->params, sizeof(ret->params), params ? params : "");
+		const char *uuid = info.exists ? dm_task_get_uuid(task) : NULL;
+		if (!uuid || !str_copy(ret->uuid, sizeof(ret->uuid), uuid))
+			ret->uuid[0] = '\0';
 	} else if (dm_task_get_errno(task) != ENXIO)
 		result = failed("look at", name, dm_task_get_errno(task), err);
 	dm_task_destroy(task);

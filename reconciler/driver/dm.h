@@ -16,6 +16,7 @@
 #define DM_DIR	  "/dev/mapper"
 #define DM_SECTOR 512
 #define DM_NAME	  64
+#define DM_UUID	  96
 
 struct dm_target {
 	uint64_t start, length; /* sectors */
@@ -27,8 +28,9 @@ struct dm_device {
 	bool exists;
 	unsigned opened; /* by how many */
 	dev_t dev;
-	char type[32];	  /* of its first target ... */
-	char params[192]; /* ... and its table, or status, as the kernel prints it */
+	char type[32];	    /* of its first target ... */
+	char params[192];   /* ... and its table, or status, as the kernel prints it */
+	char uuid[DM_UUID]; /* that it was made with; "": none, or a longer one */
 };
 
 struct dm_name {
@@ -39,9 +41,10 @@ DEFINE_VEC(dm_name_vec, struct dm_name)
 /* Can this host and user make devices? To be asked first: the library makes nodes where there is no
  * device-mapper. */
 bool dm_possible(void);
-/* Makes it and lets it run; nothing is left when it fails. An existing one is a CONFLICT. */
-int dm_create(const char *name, const struct dm_target *targets, size_t count, bool read_only,
-	      struct error *err);
+/* Makes it and lets it run; nothing is left when it fails. One of that name or uuid is a CONFLICT.
+ */
+int dm_create(const char *name, const char *uuid, const struct dm_target *targets, size_t count,
+	      bool read_only, struct error *err);
 /* Another table under a running device, whose I/O waits for as long. */
 int dm_reload(const char *name, const struct dm_target *targets, size_t count, bool read_only,
 	      struct error *err);

@@ -1,10 +1,28 @@
 #include "driver/driver.h"
 #include "driver/jail.h"
+#include "base/cleanup.h"
 #include "base/fs.h"
+#include "base/mem.h"
+#include "sys/proc.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define ID_LEN 10
+
+bool vm_id_fits(const char *text)
+{
+	return strspn(text, "0123456789abcdef") == ID_LEN && !text[ID_LEN];
+}
+
+bool vm_lock_is_held(const char *vms_dir, const char *id)
+{
+	auto_free char *dir = xasprintf("%s/%s", vms_dir, id);
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 && lock_is_held(fd, VM_FILE_LOCK);
+}
 
 const struct hv_driver *const hv_drivers[] = { &hv_qemu, &hv_firecracker, NULL };
 

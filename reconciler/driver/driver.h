@@ -50,6 +50,11 @@ enum accel { ACCEL_TCG, ACCEL_KVM };
 
 struct proc_user;
 
+/* Can this be the id of a VM, as the store makes them? */
+bool vm_id_fits(const char *text);
+/* Does a hypervisor have its lock? */
+bool vm_lock_is_held(const char *vms_dir, const char *id);
+
 struct vm_machine {
 	const char *id;	  /* short id */
 	const char *name; /* for the process title and messages */
@@ -241,9 +246,6 @@ int disk_work_grow(int vm_dirfd, uint64_t size_bytes, struct error *err);
 /* What is there: virtual sizes, 0 when missing. */
 int disk_root_stat(int vm_dirfd, uint64_t *ret_size, bool *ret_qcow2, struct error *err);
 int disk_work_stat(int vm_dirfd, uint64_t *ret_size, struct error *err);
-/* Takes away every device of a system disk below vms_dir whose VM's lock nobody holds: what a crash
- * of the host's daemon left. Never fails as a whole: the first error is kept, the others go on. */
-int disk_dm_sweep(const char *vms_dir, struct error *err);
 /* Enough room for what will surely be written? Error names the directory and the numbers. */
 int disk_check_space(const char *dir, uint64_t bytes, struct error *err);
 

@@ -15,7 +15,6 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/mem.h"
-#include "sys/proc.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -32,8 +31,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#define TAP_PREFIX "bgr-"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -110,6 +107,14 @@ static int check_subnet(struct nl_sock *sock, const struct net_subnet *subnet, s
 			 "'%s': start bangerd with another one in BANGER_SUBNET",
 			 inet_ntop(AF_INET, &in, text, sizeof(text)), subnet->prefix, found.route,
 			 found.device);
+}
+
+int net_subnet_free(const struct net_subnet *subnet, struct error *err)
+{
+	auto_socket struct nl_sock *sock = open_socket(err);
+	if (!sock)
+		return -1;
+	return if_nametoindex(NET_BRIDGE) ? 0 : check_subnet(sock, subnet, err);
 }
 
 /* --- links --- */
@@ -200,8 +205,8 @@ static int remove_link(struct nl_sock *sock, const char *name, struct error *err
 
 void net_tap_name(const char *id, char ret[NET_TAP_MAX])
 {
-	if (snprintf(ret, NET_TAP_MAX, TAP_PREFIX "%s", id) >= NET_TAP_MAX)
-		BUG("no network interface can be called '" TAP_PREFIX "%s'", id);
+	if (snprintf(ret, NET_TAP_MAX, NET_TAP_PREFIX "%s", id) >= NET_TAP_MAX)
+		BUG("no network interface can be called '" NET_TAP_PREFIX "%s'", id);
 }
 
 /* As QEMU and Firecracker will open it; one that is there is only given its owner anew. */
@@ -379,27 +384,18 @@ int net_tap_remove(const char *id, struct error *err)
 	return result;
 }
 
-static bool vm_runs(const char *vms_dir, const char *id)
-{
-	auto_free char *dir = xasprintf("%s/%s", vms_dir, id);
-	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd >= 0 && lock_is_held(fd, VM_FILE_LOCK);
-}
-
-int net_tap_sweep(const char *vms_dir, struct error *err)
+int net_link_discard(const struct net_link *link, struct error *err)
 {
 	int result = 0;
-	struct error failure;
-	struct if_nameindex *links = if_nameindex();
-	for (const struct if_nameindex *at = links; at && at->if_index; at++) {
-		const char *id = at->if_name + strlen(TAP_PREFIX);
-		if (strncmp(at->if_name, TAP_PREFIX, strlen(TAP_PREFIX)) || vm_runs(vms_dir, id) ||
-		    net_tap_remove(id, &failure) == 0)
-			continue;
-		if (result == 0)
-			*err = failure;
-		result = -1;
-	}
-	if_freenameindex(links);
+	pthread_mutex_lock(&lock);
+	unsigned index = if_nametoindex(link->name);
+	if (index && index != link->index)
+		result =
+			error_set(err, ERROR_CONFLICT, "'%s' is another one meanwhile", link->name);
+	else if (index && net_link_is_used(link->name))
+		result = error_set(err, ERROR_BUSY, "'%s' is in use", link->name);
+	else if (index)
+		result = remove_tap(link->name, err); /* or the bridge itself */
+	pthread_mutex_unlock(&lock);
 	return result;
 }

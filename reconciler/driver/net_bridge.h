@@ -9,6 +9,7 @@
 #define DRIVER_NET_BRIDGE_H
 
 #include "base/error.h"
+#include "base/vec.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 
 #define NET_BRIDGE	   "banger0"
 #define NET_SUBNET_DEFAULT "10.183.0.0/16"
+#define NET_TAP_PREFIX	   "bgr-"
 #define NET_TAP_MAX	   16 /* with its end */
 
 /* Host byte order. The first address is the bridge's, the guests' gateway. */
@@ -42,6 +44,8 @@ unsigned net_ssh_port(const char *address);
 void net_upstream_dns(char ret[16]);
 bool net_resolv_conf_parse(const char *text, char ret[16]);
 
+/* CONFLICT: see net_tap_make(). */
+int net_subnet_free(const struct net_subnet *subnet, struct error *err);
 void net_tap_name(const char *id, char ret[NET_TAP_MAX]);
 /* The tap of the VM, for its hypervisor's user, and the bridge, both up. CONFLICT when the subnet
  * is somewhere else already as far as the host's routes say; that is only asked while there is no
@@ -49,8 +53,24 @@ void net_tap_name(const char *id, char ret[NET_TAP_MAX]);
 int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, struct error *err);
 /* The bridge goes with the last. */
 int net_tap_remove(const char *id, struct error *err);
-/* Takes away the taps below vms_dir whose VM's lock nobody holds: what a crash left. Never fails as
- * a whole: the first error is kept, the others go on. */
+
+/* --- what is there: net_find.c --- */
+/* A link of ours: a tap that is named after a VM, or the bridge. */
+struct net_link {
+	char name[NET_TAP_MAX], id[16]; /* "": of no VM alone */
+	unsigned index;
+	bool used; /* a process has it open; it has ports */
+};
+DEFINE_VEC(net_link_vec, struct net_link)
+
+/* The bridge comes last. */
+void net_links_find(struct net_link_vec *ret);
+bool net_link_is_used(const char *name);
+/* Already gone is success, and the bridge goes with the last tap. CONFLICT: of that name there is
+ * another; BUSY: it is used. */
+int net_link_discard(const struct net_link *link, struct error *err);
+/* Takes away the taps whose VM's lock, below vms_dir, nobody holds: what a crash left. Never fails
+ * as a whole: the first error is kept, the others go on. */
 int net_tap_sweep(const char *vms_dir, struct error *err);
 
 #endif

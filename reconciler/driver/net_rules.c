@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/mem.h"
-#include "base/vec.h"
 #include "sys/library.h"
 
 #include <netinet/in.h> /* before linux/in.h */
@@ -284,6 +283,14 @@ void net_rules_found(struct net_rules *rules, const struct net_rule *rule)
 		forget(rules, old);
 	kept_vec_push(&rules->set, kept_from(rule));
 	pthread_mutex_unlock(&rules->lock);
+}
+
+bool net_rules_has(struct net_rules *rules, const char *id)
+{
+	pthread_mutex_lock(&rules->lock);
+	bool has = id ? find(rules, id) != NULL : rules->set.count > 0;
+	pthread_mutex_unlock(&rules->lock);
+	return has;
 }
 
 static int put(struct net_rules *rules, const struct net_rule *rule, bool *ret_forwarding,

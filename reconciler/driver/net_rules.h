@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/vec.h"
 #include "schema/vm_spec.h"
 
 #include <stdbool.h>
@@ -40,6 +41,17 @@ int net_rules_apply(struct net_rules *rules, struct error *err);
 /* The same, when somebody else had a hand in it: the tables are others or gone, something in them
  * was edited, or forwarding is off although it is needed. */
 int net_rules_mend(struct net_rules *rules, bool edited, bool *ret_mended, struct error *err);
+
+/* Is that VM in the set? NULL: is any? */
+bool net_rules_has(struct net_rules *rules, const char *id);
+
+/* --- what the kernel has: net_rules_find.c --- */
+struct net_rules_id {
+	char text[16];
+};
+DEFINE_VEC(net_rules_id_vec, struct net_rules_id)
+/* The VMs that have rules there. */
+int net_rules_find(struct net_rules_id_vec *ret, struct error *err);
 
 /* The transaction, for nft(8); pure. */
 void net_rules_text(const struct net_rule *rules, size_t count, struct buf *ret);

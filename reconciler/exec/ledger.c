@@ -6,8 +6,11 @@
 #include <string.h>
 
 const struct ledger_kind *const ledger_kinds[] = {
-	&ledger_hypervisors, &ledger_jails, &ledger_vm_files, &ledger_leftovers,
-	&ledger_images,	     &ledger_cache, &ledger_daemon,   NULL,
+	&ledger_hypervisors, &ledger_jails,  &ledger_dm,
+	&ledger_loops, /* those of a device go with it */
+	&ledger_links,	     &ledger_rules,  &ledger_vm_files,
+	&ledger_leftovers,   &ledger_images, &ledger_cache,
+	&ledger_daemon,	     NULL,
 };
 
 struct object *ledger_add(struct ledger *ledger, const struct ledger_kind *from, const char *kind,
@@ -24,6 +27,20 @@ void object_of_file(struct object *object, const struct stat *st)
 	object->st = *st;
 	object->size = (uint64_t)st->st_blocks * 512;
 	object->since_ms = (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
+}
+
+void object_of_vm(struct object *object, const struct ledger *ledger, const char *id)
+{
+	str_copy(object->id, sizeof(object->id), id);
+	object->need = NEED_RUN;
+	object->held = vm_lock_is_held(ledger->host->vms_dir, id);
+}
+
+void object_made_when(struct object *object, const char *path)
+{
+	struct stat st;
+	if (lstat(path, &st) == 0)
+		object->since_ms = (int64_t)st.st_mtim.tv_sec * 1000;
 }
 
 int object_is_there(const struct object *object, int dirfd, const char *name, struct error *err)
@@ -68,6 +85,8 @@ static void judge(struct object *object, const struct owner *owner)
 		object->why = "half-made, and nobody is making it";
 	else if (object->need == NEED_RUN && owner && !owner->runs && !owner->busy && !object->held)
 		object->why = "its VM does not run";
+	else if (object->need == NEED_USER && !object->held)
+		object->why = "nobody uses it";
 	else if (object->id[0] && object->need != NEED_NOTHING && !owner)
 		object->why = "of a VM that is in no record";
 	object->orphan = object->why != NULL;
@@ -146,6 +165,7 @@ uint64_t ledger_digest(const struct ledger *ledger, bool data)
 		hash = mix(hash, object->what, strlen(object->what) + 1);
 		hash = mix(hash, &object->st.st_ino, sizeof(object->st.st_ino));
 		hash = mix(hash, &object->start_ticks, sizeof(object->start_ticks));
+		hash = mix(hash, &object->number, sizeof(object->number));
 	}
 	return hash;
 }

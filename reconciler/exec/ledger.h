@@ -19,6 +19,7 @@ enum need {
 	NEED_ROW,     /* its VM must be known */
 	NEED_RUN,     /* its VM must run, or be worked on */
 	NEED_MAKER,   /* half-made: somebody must be making it */
+	NEED_USER,    /* of no VM alone: somebody must use it */
 };
 
 struct ledger_kind;
@@ -29,10 +30,11 @@ struct object {
 	char id[16];	  /* of its VM, "" none */
 	enum need need;
 	bool data;	  /* a user's: only taken when a person says so */
-	bool held;	  /* a lock on it is held */
+	bool held;	  /* a lock on it is held; somebody uses it */
 	uint64_t size;	  /* bytes it takes */
-	int64_t since_ms; /* wall clock: last written, or started */
+	int64_t since_ms; /* wall clock: last written, made, or started; 0: nobody can know */
 	struct stat st;	  /* of a file: its identity */
+	uint64_t number;  /* of a device, a link: its identity */
 	pid_t pid;	  /* of a process: its identity */
 	uint64_t start_ticks;
 
@@ -70,8 +72,9 @@ struct ledger_kind {
 };
 /* In the order in which orphans go: processes, then what they held, then directories. */
 extern const struct ledger_kind *const ledger_kinds[];
-extern const struct ledger_kind ledger_hypervisors, ledger_jails, ledger_vm_files, ledger_leftovers,
-	ledger_images, ledger_cache, ledger_daemon;
+extern const struct ledger_kind ledger_hypervisors, ledger_jails, ledger_dm, ledger_loops,
+	ledger_links, ledger_rules, ledger_vm_files, ledger_leftovers, ledger_images, ledger_cache,
+	ledger_daemon;
 
 /* Looks and judges. On failure the objects found so far are there. */
 int ledger_look(struct ledger *ledger, struct error *err);
@@ -90,6 +93,14 @@ struct object *ledger_add(struct ledger *ledger, const struct ledger_kind *from,
 			  char *what_taken);
 /* Fills in what a file says of itself. */
 void object_of_file(struct object *object, const struct stat *st);
+/* What a run of that VM needs on the host, outside of its directory. */
+void object_of_vm(struct object *object, const struct ledger *ledger, const char *id);
+/* As old as that path, which stands for it. */
+void object_made_when(struct object *object, const char *path);
+/* Whoever starts the VM needs this lock. -1 with err->code NONE: there is none to be had, as there
+ * is no such VM. */
+int ledger_lock_vm(const struct ledger *ledger, const char *id, const char *what,
+		   struct error *err);
 /* Is name below dirfd still that very file? 1 yes, 0 gone, -1 another: CONFLICT. */
 int object_is_there(const struct object *object, int dirfd, const char *name, struct error *err);
 const struct owner *ledger_owner(const struct ledger *ledger, const char *id);

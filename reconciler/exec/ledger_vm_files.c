@@ -15,13 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 
-#define ID_LEN	10
 #define LOCK_MS 3000
-
-static bool id_fits(const char *name)
-{
-	return strspn(name, "0123456789abcdef") == ID_LEN && !name[ID_LEN];
-}
 
 static bool type_fits(const struct vm_file *file, mode_t mode)
 {
@@ -126,7 +120,7 @@ static int probe(struct ledger *ledger, struct error *err)
 		return error_sys(err, "cannot list '%s'", ledger->host->vms_dir);
 	}
 	for (struct dirent *entry; (entry = readdir(list));)
-		if (id_fits(entry->d_name))
+		if (vm_id_fits(entry->d_name))
 			look_into(ledger, fd, entry->d_name);
 	return 0;
 }
@@ -143,7 +137,7 @@ static bool lock_in_time(int fd)
 	}
 }
 
-/* Whoever starts the VM needs this lock. -1 with err->code NONE: there is no such file. */
+/* -1 with err->code NONE: there is no such file. */
 static int take_lock(int dirfd, const char *what, struct error *err)
 {
 	*err = (struct error){ 0 };
@@ -153,6 +147,16 @@ static int take_lock(int dirfd, const char *what, struct error *err)
 	if (!lock_in_time(fd))
 		return error_set(err, ERROR_BUSY, "a hypervisor holds '%s'", what);
 	return take_fd(&fd);
+}
+
+int ledger_lock_vm(const struct ledger *ledger, const char *id, const char *what, struct error *err)
+{
+	auto_free char *path = xasprintf("%s/%s", ledger->host->vms_dir, id);
+	auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	*err = (struct error){ 0 };
+	if (dir < 0)
+		return errno == ENOENT ? -1 : error_sys(err, "cannot open '%s'", path);
+	return take_lock(dir, what, err);
 }
 
 /* What is left in it is its own, or not banger's. */

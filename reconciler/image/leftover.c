@@ -16,8 +16,12 @@ static int list(const struct image_store *store, const struct shelf_kind *kind,
 		struct image_leftover_vec *ret, struct error *err)
 {
 	auto_close int fd = shelf_open(store, kind, false, err);
+	if (fd < 0 && err->sys == ENOENT) {
+		*err = (struct error){ 0 };
+		return 0;
+	}
 	if (fd < 0)
-		return err->sys == ENOENT ? 0 : -1;
+		return -1;
 	auto_close int lock = shelf_lock(fd, err); /* none appears between mkdir and flock */
 	int listed = lock < 0 ? -1 : openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_dir DIR *dir = listed < 0 ? NULL : fdopendir(listed);
