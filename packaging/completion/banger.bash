@@ -111,7 +111,7 @@ _banger() {
 	'daemon stop') flags='--vms --timeout ' names="" ;;
 	'daemon status') flags='' names="" ;;
 	'vm ping' | 'ping') flags='' names="$(_banger_names vm)" ;;
-	'doctor') flags='' names="" ;;
+	'doctor') flags='--fix ' names="" ;;
 	'resources') flags='--orphans ' names="" ;;
 	'adopt') flags='--take --name --image ' names="" ;;
 	'gc') flags='--dry-run --yes -y ' names="" ;;

@@ -137,6 +137,15 @@ static cJSON *no_daemon(const struct error *err)
 	return reply;
 }
 
+static void say_of_check(struct cli *cli, const cJSON *item, const char *what, const char *text)
+{
+	auto_buf struct buf clean = BUF_INIT;
+	if (!text[0])
+		return;
+	term_clean(&clean, text);
+	cli_say(cli, "\n%s: %s%s\n", json_str(item, "check", ""), what, clean.data);
+}
+
 static void print_checks(struct cli *cli, const cJSON *items)
 {
 	auto_table struct table table = { 0 };
@@ -155,12 +164,12 @@ static void print_checks(struct cli *cli, const cJSON *items)
 	table_print(&table, cli);
 	cJSON_ArrayForEach(item, items)
 	{
-		auto_buf struct buf clean = BUF_INIT;
-		const char *fix = json_str(item, "fix", "");
-		if (!fix[0] || !strcmp(json_str(item, "status", "fail"), "pass"))
-			continue;
-		term_clean(&clean, fix);
-		cli_say(cli, "\n%s: %s\n", json_str(item, "check", ""), clean.data);
+		struct error err = { 0 };
+		say_of_check(cli, item, "fixed: ", json_str(item, "fixed", ""));
+		if (conn_item_error(item, &err))
+			say_of_check(cli, item, "not fixed: ", err.text);
+		if (strcmp(json_str(item, "status", "fail"), "pass") != 0)
+			say_of_check(cli, item, "", json_str(item, "fix", ""));
 	}
 }
 
@@ -168,7 +177,9 @@ int cmd_doctor(struct cli *cli)
 {
 	struct error err = { 0 };
 	auto_json cJSON *reply = NULL;
-	if (conn_call(cli, "doctor", NULL, &reply, &err) < 0)
+	auto_json cJSON *params = cJSON_CreateObject();
+	json_add_bool(params, "fix", cli_flag(cli, "fix"));
+	if (conn_call(cli, "doctor", params, &reply, &err) < 0)
 		reply = no_daemon(&err);
 	const cJSON *items = json_get(reply, "items"), *item;
 	int status = STATUS_DONE;

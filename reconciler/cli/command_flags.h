@@ -141,6 +141,10 @@ static const struct flag adopt_flags[] = {
 	  .doc = "what its disk was made of, where that cannot be told (default: tiny)" },
 	{ 0 },
 };
+static const struct flag doctor_flags[] = {
+	{ .name = "fix", .doc = "mend what can be mended without harm, and say what was done" },
+	{ 0 },
+};
 static const struct flag gc_flags[] = {
 	{ .name = "dry-run", .doc = "show what would be removed" },
 	FLAG_YES,
@@ -277,6 +281,12 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"a change of its spec restarts it by banger, on the same disks, and from then on it has "    \
 	"banger's agent and keys. What such a restart would not give back (a device, a network, a "  \
 	"kernel that banger does not have) is refused by name."
+#define MORE_DOCTOR                                                                                 \
+	"What does not pass has what to do about it below the table. A warning is about something " \
+	"that works in another way or that not every VM needs. --fix loads modules of the kernel, " \
+	"makes /dev/net/tun and the group banger, and takes from others the right to write to "     \
+	"banger's directories; packages it leaves to you. Exits with 4 when a check fails, with 0 " \
+	"when there are warnings only."
 #define MORE_GC                                                                                      \
 	"An orphan is a thing of banger's whose VM is in no record or does not run, or that nobody " \
 	"is making any more. It is recognised by more than its name, has to be a minute old, and "   \

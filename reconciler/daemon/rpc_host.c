@@ -1,8 +1,9 @@
-/* resources, gc, and the sweep at start: the ledger of exec/ledger.h, made by a worker.
+/* resources, gc, doctor, and the sweep at start: the ledger of exec/ledger.h, made by a worker.
  *
  * The loop gives it a copy of which VMs are known, run and are worked on; what begins in between is
  * protected by locks, identity and the least age of an orphan. */
 #include "daemon/bangerd.h"
+#include "daemon/doctor.h"
 #include "daemon/host.h"
 #include "exec/ledger.h"
 #include "base/log.h"
@@ -14,7 +15,7 @@
 #define PAGE	   100 /* a path may be 4 KiB, and six times that in JSON */
 #define GC_AT_ONCE 200
 
-enum look_for { LOOK_RESOURCES, LOOK_GC, LOOK_SWEEP };
+enum look_for { LOOK_RESOURCES, LOOK_GC, LOOK_SWEEP, LOOK_DOCTOR };
 
 struct host_look {
 	struct work work; /* first */
@@ -22,7 +23,7 @@ struct host_look {
 	struct bangerd *d;
 	struct later *later; /* NULL: nobody waits */
 	enum look_for what_for;
-	bool dry_run, orphans;
+	bool dry_run, orphans, fix;
 	char digest[17]; /* "": any */
 	size_t offset;
 	struct ledger ledger;
@@ -150,10 +151,24 @@ static void sweep(struct host_look *look)
 	}
 }
 
+/* Also where the host cannot be looked at: that is a finding. */
+static void examine(struct host_look *look)
+{
+	struct error looked = { 0 };
+	if (ledger_look(&look->ledger, &looked) < 0)
+		log_debug(NULL, "%s", looked.text);
+	const struct doctor doctor = { &look->d->paths, &look->ledger, &looked };
+	doctor_report(&doctor, look->fix, cJSON_AddArrayToObject(look->reply, "items"));
+}
+
 static void look_run(struct work *work)
 {
 	struct host_look *look = (struct host_look *)work;
 	look->reply = cJSON_CreateObject();
+	if (look->what_for == LOOK_DOCTOR) {
+		examine(look);
+		return;
+	}
 	if (ledger_look(&look->ledger, &look->err) < 0)
 		return;
 	if (look->what_for == LOOK_RESOURCES)
@@ -236,6 +251,17 @@ HANDLER(rpc_host_gc)
 	struct host_look *look = look_new(request->d, LOOK_GC);
 	str_copy(look->digest, sizeof(look->digest), digest);
 	look->dry_run = json_bool(request->params, "dry_run", false);
+	look->later = conn_later(request);
+	pool_submit(request->d->pool, &look->work);
+	return 1;
+}
+
+HANDLER(rpc_doctor)
+{
+	(void)ret;
+	(void)err;
+	struct host_look *look = look_new(request->d, LOOK_DOCTOR);
+	look->fix = json_bool(request->params, "fix", false);
 	look->later = conn_later(request);
 	pool_submit(request->d->pool, &look->work);
 	return 1;

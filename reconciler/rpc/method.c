@@ -51,7 +51,7 @@ const struct rpc_method rpc_methods[] = {
 	{ "host.adopt", "pid or socket, [image], [take], [name]",
 	  "a hypervisor that somebody else started" },
 	{ "host.gc", "[dry_run], [digest]", "remove orphans" },
-	{ "doctor", "", "check this host" },
+	{ "doctor", "[fix]", "check this host" },
 };
 const size_t rpc_method_count = ARRAY_COUNT(rpc_methods);
 
