@@ -37,6 +37,8 @@ export BUILD
 if [ -x run/bin/firecracker ]; then # then the guests are Firecracker's
 	export BANGER_TEST_HYPERVISOR=firecracker BANGER_FIRECRACKER=/lab/run/bin/firecracker
 fi
+# shellcheck source=/dev/null # of run.py
+. run/env
 
 if [ -e run/shell ]; then
 	cd /root || exit 1

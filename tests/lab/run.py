@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import selectors
+import shlex
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,8 @@ def stage(place, parts, shell):
     if shell:
         size = shutil.get_terminal_size()
         words["shell"] = f"rows {size.lines} cols {size.columns}"
+    # What a caller of `make lab` may choose about its tests.
+    words["env"] = "\n".join(f"export {name}={shlex.quote(os.environ[name])}" for name in ("BANGER_LEAK", "BANGER_TEST_SEED") if name in os.environ)
     for name, text in words.items():
         with open(os.path.join(place, "run", name), "w") as f:
             f.write(text + "\n")
