@@ -10,6 +10,7 @@
  * An operation ends by success here only, when the plan has nothing more to do: a job that was
  * already under way when somebody asked for something else says nothing about what was asked. */
 #include "daemon/sets.h"
+#include "exec/capability.h"
 #include "base/log.h"
 
 #include <fcntl.h>
@@ -128,6 +129,8 @@ static void submit(struct vm *vm, enum action_kind kind, enum change_class worst
 	job->loop = d->loop;
 	job->on_progress = job_progressed;
 	job->kill_now = kind == ACTION_DELETE;
+	/* What could not be tidied up goes with it, or nobody would ever look for it again. */
+	job->tidy = kind == ACTION_DELETE && vm_run_is_marked(d->vms_dir, vm->row.id);
 	job->remake_work_disk = worst == CLASS_DATA_LOSS && vm->row.allow_data_loss;
 	job->resume = vm->paused;
 	job->adopted = vm->adopted != NULL;
@@ -322,8 +325,9 @@ static void look_at(struct vm *vm)
 	vm->dirty = false;
 	vm->gate = GATE_OPEN;
 	if (vm->job) {
-		/* A job that no longer leads where we want ends at its next step. */
-		if (vm->row.deleting && vm->job->kind != ACTION_DELETE)
+		/* A job that no longer leads where we want ends at its next step. To tidy up is
+		 * on the way. */
+		if (vm->row.deleting && vm->job->kind != ACTION_DELETE && !vm->job->tidy)
 			atomic_store(&vm->job->cancel, true);
 		return;
 	}

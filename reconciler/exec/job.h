@@ -40,7 +40,7 @@ struct job {
 
 	/* in */
 	enum action_kind kind;
-	bool tidy;	       /* STOP of a run whose process is gone already */
+	bool tidy;	       /* STOP, DELETE: of a run whose process is gone already */
 	bool kill_now;	       /* stop without asking the guest (delete, data is going anyway) */
 	bool plugs_memory;     /* LIVE: it was started with room for more */
 	bool adopted;	       /* what runs was started by somebody else: no agent, no key */

@@ -74,7 +74,7 @@ struct ledger_kind {
 extern const struct ledger_kind *const ledger_kinds[];
 extern const struct ledger_kind ledger_hypervisors, ledger_jails, ledger_dm, ledger_loops,
 	ledger_links, ledger_rules, ledger_vm_files, ledger_leftovers, ledger_images, ledger_cache,
-	ledger_daemon;
+	ledger_half_written, ledger_daemon;
 
 /* Looks and judges. On failure the objects found so far are there. */
 int ledger_look(struct ledger *ledger, struct error *err);

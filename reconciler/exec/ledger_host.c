@@ -194,6 +194,59 @@ static int discard_download(const struct ledger *ledger, const struct object *ob
 
 const struct ledger_kind ledger_cache = { "downloads", probe_cache, discard_download };
 
+/* --- half-written files of the daemon's own: fs_write() puts the thread's number behind a name ---
+ */
+
+static const char *thread_of(const char *name)
+{
+	const char *tmp = strstr(name, ".tmp");
+	const char *number = tmp ? tmp + strlen(".tmp") : NULL;
+	return number && number[0] && !number[strspn(number, "0123456789")] ? number : NULL;
+}
+
+static bool is_half_written(const char *name)
+{
+	return thread_of(name) != NULL;
+}
+
+/* One of ours writes it, or will soon write one of that name. */
+static bool is_being_written(const char *path)
+{
+	auto_free char *task = xasprintf("/proc/self/task/%s", thread_of(strrchr(path, '/')));
+	return access(task, F_OK) == 0;
+}
+
+static int probe_half_written(struct ledger *ledger, struct error *err)
+{
+	auto_free char *keys = xasprintf("%s/keys", ledger->host->state);
+	const char *const folders[] = { ledger->host->state, keys, ledger->host->cache,
+					ledger->runtime };
+	size_t first = ledger->objects.count;
+	(void)err;
+	for (size_t i = 0; i < ARRAY_COUNT(folders); i++)
+		add_entries(ledger, &ledger_half_written, "half-made file", folders[i], S_IFREG,
+			    is_half_written);
+	for (; first < ledger->objects.count; first++) {
+		struct object *object = &ledger->objects.at[first];
+		object->need = NEED_MAKER;
+		object->held = is_being_written(object->what);
+	}
+	return 0;
+}
+
+static int discard_half_written(const struct ledger *ledger, const struct object *object,
+				struct error *err)
+{
+	(void)ledger;
+	if (is_being_written(object->what))
+		return error_set(err, ERROR_BUSY, "'%s' is being written", object->what);
+	int there = object_is_there(object, AT_FDCWD, object->what, err);
+	return there <= 0 ? there : fs_unlink(AT_FDCWD, object->what, err);
+}
+
+const struct ledger_kind ledger_half_written = { "half-made files", probe_half_written,
+						 discard_half_written };
+
 /* --- the daemon --- */
 
 static bool is_lock(const char *name)

@@ -108,7 +108,7 @@ def plant(home, plants, idle):
     for tap in (LOST, idle):
         plants.link(f"bgr-{tap}", True, "tuntap", "add", f"bgr-{tap}", "mode", "tap")
     plants.link("bgr-x", False, "tuntap", "add", "bgr-x", "mode", "tap")
-    plants.link(f"bgr-{ALIKE}", False, "link", "add", f"bgr-{ALIKE}", "type", "dummy")
+    plants.link(f"bgr-{ALIKE}", False, "link", "add", f"bgr-{ALIKE}", "type", "bridge")
     plants.link(f"bgr-{OTHER}", False, "tuntap", "add", f"bgr-{OTHER}", "mode", "tun")
     plants.link("banger1", False, "link", "add", "banger1", "type", "bridge")
     chain = f"bridge banger bgr-{LOST}"
@@ -159,7 +159,7 @@ def scenario_gc_takes_exactly_the_orphans_of_the_machine(home):
         check("banger0" in links(), "a bridge of that name that is not ours")
         sh("ip", "link", "del", "banger0")
         for family in ("inet", "bridge"):
-            plants.nft(f"table {family} banger", True, lambda family=family: f"{family} banger" in sh("nft", "list", "tables"),
+            plants.nft(f"table {family} banger", True, lambda family=family: f"table {family} banger" in sh("nft", "list", "tables").splitlines(),
                        "add", "table", family, "banger")
         home.banger("gc", "--yes")
         plants.check(home, "at the end")
