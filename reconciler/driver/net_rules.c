@@ -6,6 +6,7 @@
  * of ours is asked without it: most starts of a daemon find none. */
 #include "driver/net_rules.h"
 #include "driver/net_bridge.h"
+#include "driver/net_hold.h"
 #include "driver/net_tables.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -39,6 +40,7 @@ struct net_rules {
 	char *memory; /* path of FORWARDING_FILE */
 	struct kept_vec set;
 	uint64_t tables[2]; /* handles, by family */
+	struct net_hold_vec holds;
 };
 
 /* --- the set --- */
@@ -270,6 +272,7 @@ void net_rules_free(struct net_rules *rules)
 	while (rules->set.count)
 		forget(rules, rules->set.at);
 	free(rules->set.at);
+	net_hold_clear(&rules->holds);
 	free(rules->memory);
 	pthread_mutex_destroy(&rules->lock);
 	free(rules);
@@ -282,6 +285,10 @@ void net_rules_found(struct net_rules *rules, const struct net_rule *rule)
 	if (old)
 		forget(rules, old);
 	kept_vec_push(&rules->set, kept_from(rule));
+	/* What somebody took while no bangerd ran stays his. */
+	struct error ignored;
+	net_hold_ports(&rules->holds, rule->id, rule->ports, &ignored);
+	net_hold_only(&rules->holds, rule->id, rule->ports);
 	pthread_mutex_unlock(&rules->lock);
 }
 
@@ -305,10 +312,13 @@ static int put(struct net_rules *rules, const struct net_rule *rule, bool *ret_f
 	else
 		at = kept_vec_push(&rules->set, before);
 	*at = kept_from(rule);
-	if (apply(rules, ret_forwarding, err) == 0) {
+	if (net_hold_ports(&rules->holds, rule->id, rule->ports, err) == 0 &&
+	    apply(rules, ret_forwarding, err) == 0) {
+		net_hold_only(&rules->holds, rule->id, rule->ports);
 		ports_clear(&before.ports);
 		return 0;
 	}
+	net_hold_only(&rules->holds, rule->id, &before.ports);
 	ports_clear(&at->ports);
 	*at = before;
 	if (!before.id[0])
@@ -333,6 +343,7 @@ int net_rules_drop(struct net_rules *rules, const char *id, struct error *err)
 	if (kept)
 		forget(rules, kept);
 	int result = apply(rules, &ignored, err);
+	net_hold_only(&rules->holds, id, NULL);
 	pthread_mutex_unlock(&rules->lock);
 	return result;
 }

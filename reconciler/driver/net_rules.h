@@ -29,7 +29,8 @@ void net_rules_free(struct net_rules *rules); /* those of the kernel stay */
 
 /* A VM that was found running: takes part from the next change on. */
 void net_rules_found(struct net_rules *rules, const struct net_rule *rule);
-/* Adds or changes one; BUSY when it wants a port that another has, and then nothing changed.
+/* Adds or changes one; BUSY when it wants a port that another VM or a process has, and then nothing
+ * changed. Its ports are held (net_hold.h) until they are dropped.
  * *ret_forwarding: the host forwards packets from now on, and did not before. */
 int net_rules_put(struct net_rules *rules, const struct net_rule *rule, bool *ret_forwarding,
 		  struct error *err);

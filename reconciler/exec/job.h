@@ -107,10 +107,8 @@ int steps_run(struct job *job, const struct step *const *steps, size_t count, st
 
 /* Is a VM of this spec, started here, to be on the bridge? */
 bool job_wants_bridge(const struct host *host, const struct vm_spec *spec);
-/* Those of a VM on the bridge, as want says; have: what it was started with or changed to, NULL: it
- * does not run yet. */
-int job_put_rules(struct job *job, const struct vm_spec *have, const struct vm_spec *want,
-		  struct error *err);
+/* Those of a VM on the bridge, as want says; it runs, or is about to. */
+int job_put_rules(struct job *job, const struct vm_spec *want, struct error *err);
 /* What several steps need. */
 int job_open_directory(struct job *job, struct error *err); /* -> job->dirfd */
 /* The image it is made from: the pinned one, else the one of that name now, which it then is. */

@@ -10,7 +10,7 @@
 static int change_ports(struct job *job, struct error *err)
 {
 	if (!net_address_is_user(job->address))
-		return job_put_rules(job, job->have, job->want, err);
+		return job_put_rules(job, job->want, err);
 	if (job->host->own_users && net_user_ports_allowed(&job->want->ports, err) < 0)
 		return -1;
 	return job->ran_by->set_ports(job->dirfd, &job->have->ports, &job->want->ports, err);
@@ -20,7 +20,7 @@ static void change_ports_back(struct job *job)
 {
 	struct error ignored;
 	if (!net_address_is_user(job->address))
-		job_put_rules(job, job->want, job->have, &ignored);
+		job_put_rules(job, job->have, &ignored);
 	else
 		job->ran_by->set_ports(job->dirfd, &job->want->ports, &job->have->ports, &ignored);
 }
