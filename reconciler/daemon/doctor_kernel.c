@@ -32,8 +32,18 @@ static void look_kvm(const struct doctor *doctor, const struct doctor_row *row, 
 		buf_add(&ret->fix, "join its group, usermod -aG kvm USER, and log in again");
 }
 
+static bool is_loaded(const char *module)
+{
+	auto_free char *path = xasprintf("/sys/module/%s", module);
+	return access(path, F_OK) == 0;
+}
+
+/* bangerd keeps no right to load modules: the kernel loads most of them by itself, and this works
+ * where it was given that right. */
 static int load_module(const char *module, struct buf *ret_done, struct error *err)
 {
+	if (is_loaded(module))
+		return 0;
 	const char *const argv[] = { "modprobe", "--", module, NULL };
 	const struct proc_run run = { .argv = argv, .timeout_ms = MODPROBE_MS };
 	if (proc_check(&run, NULL, err) < 0)
@@ -68,12 +78,6 @@ static bool module_file(const char *module, struct buf *ret)
 		return false;
 	ret->data[strcspn(ret->data, "\n")] = '\0';
 	return ret->data[0] == '(' || access(ret->data, R_OK) == 0;
-}
-
-static bool is_loaded(const char *module)
-{
-	auto_free char *path = xasprintf("/sys/module/%s", module);
-	return access(path, F_OK) == 0;
 }
 
 static void look_module(const struct doctor *doctor, const struct doctor_row *row,
@@ -159,7 +163,7 @@ static int mend_tun(const struct doctor *doctor, const struct doctor_row *row, s
 	if ((mkdir(TUN_DIRECTORY, 0755) < 0 && errno != EEXIST) ||
 	    mknod(TUN, S_IFCHR | 0666, makedev(10, 200)) < 0 || chmod(TUN, 0666) < 0)
 		return error_sys(err, "cannot make '" TUN "'");
-	buf_add(ret_done, ", made '" TUN "'");
+	buf_addf(ret_done, "%smade '" TUN "'", ret_done->len ? ", " : "");
 	return 0;
 }
 
