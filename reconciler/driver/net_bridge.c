@@ -249,7 +249,7 @@ static int put_on_bridge(struct nl_sock *sock, const char *name, int bridge, str
 
 static void pool_name(unsigned number, char ret[NET_TAP_MAX])
 {
-	snprintf(ret, NET_TAP_MAX, TAP_PREFIX "pool-%u", number);
+	snprintf(ret, NET_TAP_MAX, NET_TAP_POOLED "%u", number);
 }
 
 /* One that is there, or a name for one more. */
@@ -335,7 +335,7 @@ static int make(const struct net_subnet *subnet, const char *name, uid_t owner, 
 
 static bool is_pooled(const char *name)
 {
-	return !strncmp(name, TAP_PREFIX "pool-", strlen(TAP_PREFIX "pool-"));
+	return !strncmp(name, NET_TAP_POOLED, strlen(NET_TAP_POOLED));
 }
 
 /* Is a tap but this one on the bridge, of those that are in use? When in doubt: yes. */

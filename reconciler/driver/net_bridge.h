@@ -19,7 +19,8 @@
 #define NET_BRIDGE	   "banger0"
 #define NET_SUBNET_DEFAULT "10.183.0.0/16"
 #define NET_TAP_PREFIX	   "bgr-"
-#define NET_TAP_MAX	   16 /* with its end */
+#define NET_TAP_POOLED	   NET_TAP_PREFIX "pool-" /* and a number */
+#define NET_TAP_MAX	   16			  /* with its end */
 
 /* Host byte order. The first address is the bridge's, the guests' gateway. */
 struct net_subnet {

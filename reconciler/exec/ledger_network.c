@@ -2,6 +2,7 @@
  * rules. Rules of a VM that the daemon's own set does not have are nobody's; the set as a whole
  * replaces them. */
 #include "exec/ledger.h"
+#include "driver/net_tables.h"
 
 #include <linux/netfilter.h>
 #include <stdio.h>

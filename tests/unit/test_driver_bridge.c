@@ -158,25 +158,25 @@ static unsigned attribute(const char *name, const char *what)
 
 static void taps_are_kept_and_taken_again(void)
 {
-	make("aaaa");
-	LINKS("banger0", "bgr-aaaa", "bgr-pool-0");
+	make("aaaaaaaaaa");
+	LINKS("banger0", "bgr-aaaaaaaaaa", "bgr-pool-0");
 	unsigned ahead = if_nametoindex("bgr-pool-0"), first;
-	make("aaaa"); /* as it is */
-	make("bbbb");
-	LINKS("banger0", "bgr-aaaa", "bgr-bbbb", "bgr-pool-0");
-	assert_int_equal(if_nametoindex("bgr-bbbb"), ahead);
-	assert_true(attribute("bgr-bbbb", "flags") & IFF_UP);
-	assert_int_equal(attribute("bgr-bbbb", "owner"), OWNER);
-	first = if_nametoindex("bgr-aaaa");
-	take_away("aaaa");
-	take_away("aaaa");
-	LINKS("banger0", "bgr-bbbb", "bgr-pool-0", "bgr-pool-1");
+	make("aaaaaaaaaa"); /* as it is */
+	make("bbbbbbbbbb");
+	LINKS("banger0", "bgr-aaaaaaaaaa", "bgr-bbbbbbbbbb", "bgr-pool-0");
+	assert_int_equal(if_nametoindex("bgr-bbbbbbbbbb"), ahead);
+	assert_true(attribute("bgr-bbbbbbbbbb", "flags") & IFF_UP);
+	assert_int_equal(attribute("bgr-bbbbbbbbbb", "owner"), OWNER);
+	first = if_nametoindex("bgr-aaaaaaaaaa");
+	take_away("aaaaaaaaaa");
+	take_away("aaaaaaaaaa");
+	LINKS("banger0", "bgr-bbbbbbbbbb", "bgr-pool-0", "bgr-pool-1");
 	assert_int_equal(if_nametoindex("bgr-pool-1"), first);
 	assert_false(attribute("bgr-pool-1", "flags") & IFF_UP);
 	assert_int_equal(attribute("bgr-pool-1", "owner"), geteuid());
 	take_away("nobody");
 	assert_true(if_nametoindex("banger0") != 0);
-	take_away("bbbb");
+	take_away("bbbbbbbbbb");
 	assert_int_equal(if_nametoindex("banger0"), 0);
 	assert_int_equal(if_nametoindex("bgr-pool-1"), 0);
 	assert_int_equal(if_nametoindex("bgr-pool-0"), 0);
@@ -197,7 +197,7 @@ static void the_pool_is_small(void)
 static void a_pool_is_found_by_name(void)
 {
 	struct error err;
-	make("cccc");
+	make("cccccccccc");
 	assert_int_equal(net_tap_sweep("/nonexistent", &err), 0);
 	assert_int_equal(if_nametoindex("bgr-pool-0"), 0);
 	assert_int_equal(if_nametoindex("banger0"), 0);
@@ -207,16 +207,16 @@ static void a_pool_is_found_by_name(void)
 static void one_that_is_open_is_not_kept(void)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
-				 .ifr_name = "bgr-dddd" };
-	make("dddd");
-	make("eeee");
+				 .ifr_name = "bgr-dddddddddd" };
+	make("dddddddddd");
+	make("eeeeeeeeee");
 	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
-	unsigned index = if_nametoindex("bgr-dddd");
-	take_away("dddd");
+	unsigned index = if_nametoindex("bgr-dddddddddd");
+	take_away("dddddddddd");
 	char name[IF_NAMESIZE];
 	assert_null(if_indextoname(index, name));
-	take_away("eeee");
+	take_away("eeeeeeeeee");
 }
 
 static bool is_alone(void)
