@@ -26,6 +26,16 @@ bool vm_name_valid(const char *name)
 	       name[0] != '-' && name[len - 1] != '-';
 }
 
+char *stack_name_of(const char *directory)
+{
+	const char *slash = strrchr(directory, '/');
+	const char *name = slash ? slash + 1 : directory;
+	size_t len = strlen(name);
+	if (len > 2 && !strcmp(name + len - 2, ".d"))
+		len -= 2;
+	return xstrndup(name, len);
+}
+
 const char *change_class_name(enum change_class class)
 {
 	static const char *const names[CLASS_COUNT_] = {

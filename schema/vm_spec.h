@@ -188,5 +188,8 @@ struct cJSON *workspace_spec_to_json(const struct workspace_spec *spec);
 char *vm_specs_to_yaml(const char *stack, const struct vm_spec *const *specs, size_t count);
 
 bool vm_name_valid(const char *name);
+/* What a stack is called after its directory: the last part of the path, without the ".d" of
+ * /etc/banger/vms.d. It need not be a valid name. */
+char *stack_name_of(const char *directory);
 
 #endif

@@ -185,7 +185,7 @@ int cmd_gen_man_vms(struct cli *cli)
 	add_item(&out, "version", "1.");
 	add_item(&out, "stack",
 		 "The name of what belongs together: all files of one apply or one "
-		 "directory. Default: the name of the directory. Standard input must "
+		 "directory. Default: the name of the directory, without '.d'. Standard input must "
 		 "have one.");
 	add_item(&out, "defaults",
 		 "Fields that every VM of this file has unless it says otherwise.");

@@ -158,8 +158,7 @@ static void note_place(struct sources *ret, const char *directory, const char *p
 	char real[PATH_MAX];
 	const char *place = realpath(path, real) ? real : path;
 	if (!ret->path) {
-		const char *slash = strrchr(directory, '/');
-		ret->stack = xstrdup(slash ? slash + 1 : directory);
+		ret->stack = stack_name_of(directory);
 		ret->path = xstrdup(place);
 		return;
 	}

@@ -331,9 +331,7 @@ static void make_result(struct source_dir *dir, struct source_result *ret)
 	const char *stack = merge_stack(&view);
 	if (!ret->complete && dir->complete_stack)
 		stack = dir->complete_stack;
-	if (!stack)
-		stack = strrchr(dir->path, '/') + 1;
-	ret->stack = xstrdup(stack);
+	ret->stack = stack ? xstrdup(stack) : stack_name_of(dir->path);
 	ret->vms = merge_union(&view, &ret->count);
 	ret->empty_sets = merge_empty_sets(&view);
 	ret->unwatched = xstrdup(watch_problem(dir->watch));

@@ -416,16 +416,42 @@ static void names(void **state)
 	assert_true(vm_name_valid(name));
 }
 
+static void stacks_are_called_after_their_directories(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *directory, *name;
+	} cases[] = {
+		{ "/home/me/fleet", "fleet" },
+		{ "/etc/banger/vms.d", "vms" },
+		{ "fleet", "fleet" },
+		{ "/a/.d", ".d" },
+		{ "/", "" },
+		{ "/a/x.dd", "x.dd" },
+	};
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		auto_free char *name = stack_name_of(cases[i].directory);
+		assert_string_equal(name, cases[i].name);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(absent_keys_are_defaults), cmocka_unit_test(every_field_is_read),
-		cmocka_unit_test(defaults_and_merge_keys),  cmocka_unit_test(changes_have_classes),
-		cmocka_unit_test(shown_values_are_cut),	    cmocka_unit_test(json_there_and_back),
-		cmocka_unit_test(json_is_read_strictly),    cmocka_unit_test(yaml_there_and_back),
-		cmocka_unit_test(summary_says_the_size),    cmocka_unit_test(assignments),
-		cmocka_unit_test(bad_assignments),	    cmocka_unit_test(names),
+		cmocka_unit_test(absent_keys_are_defaults),
+		cmocka_unit_test(every_field_is_read),
+		cmocka_unit_test(defaults_and_merge_keys),
+		cmocka_unit_test(changes_have_classes),
+		cmocka_unit_test(shown_values_are_cut),
+		cmocka_unit_test(json_there_and_back),
+		cmocka_unit_test(json_is_read_strictly),
+		cmocka_unit_test(yaml_there_and_back),
+		cmocka_unit_test(summary_says_the_size),
+		cmocka_unit_test(assignments),
+		cmocka_unit_test(bad_assignments),
+		cmocka_unit_test(names),
 		cmocka_unit_test(ports_of_joined_sets),
+		cmocka_unit_test(stacks_are_called_after_their_directories),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
