@@ -4,6 +4,7 @@
 #include "base/vec.h"
 #include "sys/proc.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,10 @@ bool unit_is_there(const struct paths *paths)
 		"/usr/lib/systemd/system", "/lib/systemd/system",
 	};
 	/* The unit's bangerd works at the fixed places; BANGER_ROOT moves ours elsewhere. */
+	/* banger-vms.service says so: systemd would not start the one unit while it stops the
+	 * other. */
+	if (secure_getenv("BANGER_DAEMON"))
+		return false;
 	if (!paths->system || strcmp(paths->state, "/var/lib/banger") != 0 ||
 	    access("/run/systemd/system", F_OK) < 0)
 		return false;

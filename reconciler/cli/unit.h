@@ -10,7 +10,8 @@
 
 #define UNIT_NAME "bangerd.service"
 
-/* systemd runs this machine and has the unit for these paths. */
+/* systemd runs this machine and has the unit for these paths, and BANGER_DAEMON names no other
+ * bangerd. */
 bool unit_is_there(const struct paths *paths);
 /* As root. Returns when bangerd listens; the error says where to look. */
 int unit_start(struct error *err);
