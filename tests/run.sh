@@ -8,7 +8,7 @@ BUILD=${BUILD:-build-san}
 export BUILD
 what=${1:-all}
 in_lab='=lab/dm/drivers_conform =lab/dm/snapshots_share_their_image =lab/net/nat_is_scoped_and_goes_with_its_vm
-	=lab/net/names_of_running_vms_are_answered =lab/privilege/every_hypervisor_has_a_user_of_its_own'
+	=lab/jail/a_jailed_vm_leaves_nothing =lab/privilege/every_hypervisor_has_a_user_of_its_own'
 lab_results=build/lab/five
 passed=0 failed=0
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}
