@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build-san}
 export BUILD
 what=${1:-all}
-in_lab='=lab/dm/drivers_conform =lab/dm/snapshots_share_their_image =lab/net/nat_is_scoped_and_goes_with_its_vm
-	=lab/jail/a_jailed_vm_leaves_nothing =lab/privilege/every_hypervisor_has_a_user_of_its_own'
+in_lab='=lab/dm/drivers_conform =lab/smoke/a_snapshot_over_two_loops =lab/smoke/bridge_tap_and_nftables
+	=lab/smoke/vsock =lab/smoke/kvm_runs_a_guest'
 lab_results=build/lab/five
 passed=0 failed=0
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}

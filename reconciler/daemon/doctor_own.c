@@ -77,7 +77,7 @@ static void look_directories(const struct doctor *doctor, const struct doctor_ro
 
 static int mend_directory(const char *path, struct buf *ret_done, struct error *err)
 {
-	mode_t mode;
+	mode_t mode = 0;
 	const char *fault = fault_of(path, &mode);
 	if (!fault)
 		return 0;
