@@ -68,7 +68,8 @@ bool vm_run_is_marked(const char *vms_dir, const char *id)
 
 static const struct vm_file own_files[] = {
 	{ .name = VM_FILE_LOCK },
-	/* Of a known VM it is the tidying's: without it nobody would know that there is one to do. */
+	/* Of a known VM it is the tidying's: without it nobody would know that there is one to do.
+	 */
 	{ .name = VM_FILE_RUN, .kind = "run mark", .need = NEED_ROW },
 	{ .name = VM_FILE_LOG },
 	{ .name = VM_FILE_CONSOLE_LOG },

@@ -276,7 +276,9 @@ def scenario_crash_matrix_gc(home):
     matrix = Matrix(home)
     half = os.path.join(home.state, "images", ".building-1-0")
     partial = os.path.join(cache, "archives", "partial", "x.deb")
-    wanted = points("gc")
+    # What only root's VMs leave is planted in the lab (lab/orphans).
+    of_root = ("devices", "loop devices", "links", "rules", "jails")
+    wanted = [point for point in points("gc") if point.split(" ", 1)[1] not in of_root]
     for point in wanted:
         home.env.pop("BANGER_GC_MIN_AGE_MS", None)
         home.banger("create", "box", *FLAGS)
