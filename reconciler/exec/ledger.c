@@ -6,11 +6,11 @@
 #include <string.h>
 
 const struct ledger_kind *const ledger_kinds[] = {
-	&ledger_hypervisors, &ledger_jails,  &ledger_dm,
+	&ledger_hypervisors,  &ledger_jails,  &ledger_dm,
 	&ledger_loops, /* those of a device go with it */
-	&ledger_links,	     &ledger_rules,  &ledger_vm_files,
-	&ledger_leftovers,   &ledger_images, &ledger_cache,
-	&ledger_daemon,	     NULL,
+	&ledger_links,	      &ledger_rules,  &ledger_vm_files,
+	&ledger_leftovers,    &ledger_images, &ledger_cache,
+	&ledger_half_written, &ledger_daemon, NULL,
 };
 
 struct object *ledger_add(struct ledger *ledger, const struct ledger_kind *from, const char *kind,
