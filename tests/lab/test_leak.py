@@ -147,6 +147,7 @@ def settled(home):
     """Nobody works on anything, and what must wait for its time has had it."""
     home.vms()
     wait_for("no VM is left", PATIENCE, lambda: not home.vms(), 0.5)
+    time.sleep(1)  # the file for plain ssh follows a moment later
 
 
 def compare(home, before):
