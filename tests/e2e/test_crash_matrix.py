@@ -278,7 +278,8 @@ def scenario_crash_matrix_gc(home):
     partial = os.path.join(cache, "archives", "partial", "x.deb")
     # What only root's VMs leave is planted in the lab (lab/orphans).
     of_root = ("devices", "loop devices", "links", "rules", "jails")
-    wanted = [point for point in points("gc") if point.split(" ", 1)[1] not in of_root]
+    elsewhere = ("half-made files",)  # go at the start already: ledger/gc_takes_exactly_the_orphans
+    wanted = [point for point in points("gc") if point.split(" ", 1)[1] not in of_root + elsewhere]
     for point in wanted:
         home.env.pop("BANGER_GC_MIN_AGE_MS", None)
         home.banger("create", "box", *FLAGS)
