@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 int fs_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, struct error *err)
 {
@@ -36,6 +37,18 @@ int fs_read(int dirfd, const char *path, size_t max_bytes, struct buf *ret, stru
 	if (fd < 0)
 		return error_sys(err, "cannot open '%s'", path);
 	return fs_read_fd(fd, path, max_bytes, ret, err);
+}
+
+int fs_read_own(int dirfd, const char *name, size_t max_bytes, struct buf *ret, struct error *err)
+{
+	struct stat st;
+	auto_close int fd =
+		openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 && errno != ELOOP)
+		return error_sys(err, "cannot open '%s'", name);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+		return error_set(err, ERROR_CONFLICT, "'%s' is not a file of our own", name);
+	return fs_read_fd(fd, name, max_bytes, ret, err);
 }
 
 int fs_write_all(int fd, const void *data, size_t len)

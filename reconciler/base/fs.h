@@ -14,6 +14,9 @@
 
 /* Whole file, at most max_bytes (larger: ERROR_INVALID). Appends to ret. ENOENT keeps err->sys. */
 int fs_read(int dirfd, const char *path, size_t max_bytes, struct buf *ret, struct error *err);
+/* The same in a directory where others can make files: only a regular file of our own, not what a
+ * link leads to (CONFLICT), and nobody who lays a pipe there makes us wait. */
+int fs_read_own(int dirfd, const char *name, size_t max_bytes, struct buf *ret, struct error *err);
 /* The same from an open descriptor, from its current offset. name is for the message. */
 int fs_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, struct error *err);
 int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode,

@@ -22,11 +22,8 @@ struct adopted *adopted_read(int vm_dirfd)
 {
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT;
-	struct stat st;
 	/* A hypervisor may put files there, and must not tell us which process is another's. */
-	if (fstatat(vm_dirfd, VM_FILE_ADOPTED, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
-	    fs_read(vm_dirfd, VM_FILE_ADOPTED, 8192, &text, &ignored) < 0)
+	if (fs_read_own(vm_dirfd, VM_FILE_ADOPTED, 8192, &text, &ignored) < 0)
 		return NULL;
 	auto_json cJSON *json = json_parse(text.data, text.len, &ignored);
 	int64_t pid = json_int(json, "pid", 0), ticks = json_int(json, "start_ticks", 0);

@@ -19,7 +19,7 @@ int handles_read(int vm_dirfd, struct handles *ret)
 {
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT;
-	if (fs_read(vm_dirfd, VM_FILE_HANDLES, 4096, &text, &ignored) < 0)
+	if (fs_read_own(vm_dirfd, VM_FILE_HANDLES, 4096, &text, &ignored) < 0)
 		return -1;
 	auto_json cJSON *json = json_parse(text.data, text.len, &ignored);
 	int64_t pid = json_int(json, "pid", 0), ticks = json_int(json, "start_ticks", 0);
@@ -39,7 +39,7 @@ int made_read(int vm_dirfd, char ret_digest[65])
 {
 	struct error ignored;
 	auto_buf struct buf text = BUF_INIT;
-	if (fs_read(vm_dirfd, VM_FILE_MADE, 64, &text, &ignored) < 0 || text.len != 64 ||
+	if (fs_read_own(vm_dirfd, VM_FILE_MADE, 64, &text, &ignored) < 0 || text.len != 64 ||
 	    strspn(text.data, "0123456789abcdef") != 64)
 		return -1;
 	memcpy(ret_digest, text.data, 65);

@@ -194,7 +194,7 @@ int keys_known_hosts(int vm_dirfd, const char *id, struct error *err)
 	/* Nearly always right already, and a write costs a flush to the disk. */
 	struct error unread;
 	auto_buf struct buf old = BUF_INIT;
-	if (fs_read(vm_dirfd, GUEST_FILE_KNOWN_HOSTS, KEY_FILE_MAX, &old, &unread) == 0 &&
+	if (fs_read_own(vm_dirfd, GUEST_FILE_KNOWN_HOSTS, KEY_FILE_MAX, &old, &unread) == 0 &&
 	    !strcmp(old.data, text))
 		return 0;
 	return fs_write(vm_dirfd, GUEST_FILE_KNOWN_HOSTS, text, strlen(text), 0644, err);

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "base/vec.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -150,6 +151,35 @@ static void files_are_bounded_and_replaced_whole(void **state)
 	assert_int_equal(fs_remove_tree(AT_FDCWD, outside, &err), 0);
 }
 
+/* As in the directory of a VM, where its hypervisor can make files. */
+static void what_others_laid_there_is_not_read(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	auto_buf struct buf b = BUF_INIT;
+	char dir[] = "/tmp/banger-test-XXXXXX";
+	assert_non_null(mkdtemp(dir));
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(fs_write(fd, "own", "12345", 5, 0600, &err), 0);
+	assert_int_equal(fs_read_own(fd, "own", 5, &b, &err), 0);
+	assert_string_equal(b.data, "12345");
+	assert_int_equal(fs_read_own(fd, "own", 4, &b, &err), -1);
+	assert_int_equal(err.code, ERROR_INVALID);
+	assert_int_equal(fs_read_own(fd, "none", 5, &b, &err), -1);
+	assert_int_equal(err.sys, ENOENT);
+	assert_int_equal(symlinkat("own", fd, "link"), 0);
+	assert_int_equal(mkfifoat(fd, "pipe", 0600), 0);
+	assert_int_equal(fs_write(fd, "other", "12345", 5, 0600, &err), 0);
+	bool given = fchownat(fd, "other", 2001234567, (gid_t)-1, 0) == 0; /* as root */
+	static const char *const names[] = { ".", "link", "pipe", "other" };
+	for (size_t i = 0; i < ARRAY_COUNT(names) - !given; i++) {
+		assert_int_equal(fs_read_own(fd, names[i], 5, &b, &err), -1);
+		assert_int_equal(err.code, ERROR_CONFLICT);
+		assert_non_null(strstr(err.text, names[i]));
+	}
+	assert_int_equal(fs_remove_tree(AT_FDCWD, dir, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +190,7 @@ int main(void)
 		cmocka_unit_test(buffers_grow_drop_and_hand_over),
 		cmocka_unit_test(json_from_outside_is_read_by_type),
 		cmocka_unit_test(files_are_bounded_and_replaced_whole),
+		cmocka_unit_test(what_others_laid_there_is_not_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
