@@ -63,8 +63,10 @@ int hv_files_remove(int vm_dirfd, struct error *err)
 					     VM_FILE_STARTING };
 	if (jail_remove(vm_dirfd, err) < 0)
 		return -1;
+	/* Whatever a hypervisor made of such a name: a directory must not be in the way for ever.
+	 */
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-		if (fs_unlink(vm_dirfd, names[i], err) < 0)
+		if (fs_remove_tree(vm_dirfd, names[i], err) < 0)
 			return -1;
 	return 0;
 }

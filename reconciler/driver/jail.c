@@ -31,13 +31,25 @@ static int check_file_system(int fd, struct error *err)
 	return 0;
 }
 
+/* A hypervisor without a jail can make a directory of this name: what is in it is not our word. */
+static bool is_ours(int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) == 0 && st.st_uid == geteuid();
+}
+
 /* Each directory by the one above it: no path is too long, and no link is followed. */
 static int enter(int dirfd, const char *name, struct error *err)
 {
 	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
 		return error_sys(err, "cannot make '%s' of the jail", name);
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? error_sys(err, "cannot open '%s' of the jail", name) : fd;
+	auto_close int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return error_sys(err, "cannot open '%s' of the jail", name);
+	if (!is_ours(fd))
+		return error_set(err, ERROR_CONFLICT,
+				 "'%s' of the jail is there already and somebody else's", name);
+	return take_fd(&fd);
 }
 
 int jail_make(int vm_dirfd, const char *program, const char *name, struct error *err)
@@ -120,11 +132,12 @@ int jail_remove(int vm_dirfd, struct error *err)
 {
 	int fd = openat(vm_dirfd, VM_FILE_JAIL, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	if (!list) {
+	if (!list)
 		cleanup_close(&fd);
-		return errno == ENOENT ? 0 : error_sys(err, "cannot list '" VM_FILE_JAIL "'");
-	}
-	for (struct dirent *entry; (entry = readdir(list));)
+	if (!list && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+		return error_sys(err, "cannot list '" VM_FILE_JAIL "'");
+	/* By others it may be anything, which goes all the same. */
+	for (struct dirent *entry; list && is_ours(fd) && (entry = readdir(list));)
 		if (entry->d_name[0] != '.' && remove_cgroups_of(fd, entry->d_name, err) < 0)
 			return -1;
 	return fs_remove_tree(vm_dirfd, VM_FILE_JAIL, err);

@@ -144,6 +144,27 @@ def scenario_a_jailer_that_fails_is_quoted(home):
     equal(plumbing(home), before, "deleted")
 
 
+def scenario_a_hypervisor_names_no_cgroup_of_others(home):
+    """One without a jail can lay a directory of that name into its VM's: what it names there is not killed with it."""
+    before = system(home)
+    spec = home.file("vms.yaml", SPEC.format("128Mi") + SPEC.format("128Mi").splitlines()[-1].replace("web:", "other:") + "\n")
+    home.banger("apply", "-f", spec, "--yes", timeout=PATIENCE)
+    web, other = ready(home), ready(home, "other")
+    home.banger("stop", "other", timeout=PATIENCE)
+    directory = os.path.join(home.state, "vms", other["id"])
+    name = read("/proc", str(web["pid"]), "cgroup").rsplit("/", 1)[1]
+    laid = os.path.join(directory, "jail", "firecracker", name)
+    os.makedirs(laid)
+    uid = os.stat(directory).st_gid
+    for path in (os.path.join(directory, "jail"), os.path.dirname(laid), laid):
+        os.chown(path, uid, uid)
+    home.banger("start", "other", timeout=PATIENCE)
+    ready(home, "other")
+    equal(home.vm("web")["pid"], web["pid"], "the one that was named")
+    home.banger("delete", "-f", spec, "--yes", timeout=PATIENCE)
+    equal(plumbing(home), before, "deleted")
+
+
 # Where the daemon dies, and what the jailer does meanwhile.
 DEATHS = (("jail-made", ""), ("jail-filled", ""), ("spawn-forked", ""), ("spawn-before-exec", ""), ("spawn-after-exec", ""),
           ("spawn-after-exec", "hang copy"), ("spawn-after-exec", "hang chroot"), ("spawn-after-exec", "fail devices"),

@@ -227,6 +227,31 @@ static void a_started_one_is_found_and_held(void **state)
 		fail_msg("%s", err.text);
 }
 
+/* A hypervisor may have made them, and of whatever kind: the VM can be started and removed. */
+static void whatever_has_the_names_of_a_run_goes(void **state)
+{
+	struct world *w = *state;
+	struct error err = { 0 };
+	struct stat st;
+	auto_free char *outside = xasprintf("%s/outside", w->root);
+	assert_int_equal(mkdir(outside, 0700), 0);
+	for (int kind = 0; kind < 3; kind++) {
+		if (kind == 0)
+			make_file(w->dirfd, VM_FILE_JAIL, "", 1);
+		else if (kind == 1)
+			assert_int_equal(symlinkat(outside, w->dirfd, VM_FILE_JAIL), 0);
+		else
+			assert_int_equal(mkdirat(w->dirfd, VM_FILE_JAIL, 0), 0);
+		assert_int_equal(mkdirat(w->dirfd, VM_FILE_API, 0700), 0);
+		make_file(w->dirfd, VM_FILE_API "/below", "", 1);
+		if (hv_files_remove(w->dirfd, &err) < 0)
+			fail_msg("%s", err.text);
+		assert_int_equal(fstatat(w->dirfd, VM_FILE_JAIL, &st, AT_SYMLINK_NOFOLLOW), -1);
+		assert_int_equal(fstatat(w->dirfd, VM_FILE_API, &st, AT_SYMLINK_NOFOLLOW), -1);
+	}
+	assert_int_equal(stat(outside, &st), 0);
+}
+
 static void memory_and_disks_grow_as_the_release_can(void **state)
 {
 	struct world *w = *state;
@@ -485,6 +510,7 @@ int main(void)
 		WITH_WORLD(an_overlay_is_refused_before_anything_is_told),
 		WITH_WORLD(the_command_line_says_whose_it_is),
 		WITH_WORLD(a_started_one_is_found_and_held),
+		WITH_WORLD(whatever_has_the_names_of_a_run_goes),
 		WITH_WORLD(memory_and_disks_grow_as_the_release_can),
 		WITH_WORLD(its_agent_is_reached_over_vsock),
 		WITH_WORLD(the_console_is_a_pipe_that_never_blocks),

@@ -334,6 +334,19 @@ static void what_cannot_be_linked_is_copied(void **state)
 	assert_int_equal(jail_remove(w->dirfd, &err), 0);
 }
 
+/* Without a jail a hypervisor can make that directory itself, for the next start to be led by. */
+static void what_somebody_else_made_is_no_jail(void **state)
+{
+	struct world *w = *state;
+	struct error err = { 0 };
+	assert_int_equal(mkdirat(w->dirfd, VM_FILE_JAIL, 0777), 0);
+	assert_int_equal(fchownat(w->dirfd, VM_FILE_JAIL, JAIL_UID, JAIL_UID, 0), 0);
+	assert_int_equal(jail_make(w->dirfd, "firecracker", JAIL_ID, &err), -1);
+	assert_int_equal(err.code, ERROR_CONFLICT);
+	assert_non_null(strstr(err.text, "'jail' of the jail is there already"));
+	assert_int_equal(jail_remove(w->dirfd, &err), 0);
+}
+
 /* --- which jailer, and how it is called --- */
 
 static void the_jailer_is_called_with_limits(void **state)
@@ -430,6 +443,7 @@ int main(void)
 		IN_WORLD(a_call_that_fails_in_a_jail_leaves_nothing),
 		IN_WORLD(whoever_waits_to_be_told_is_known),
 		IN_WORLD(what_cannot_be_linked_is_copied),
+		IN_WORLD(what_somebody_else_made_is_no_jail),
 		IN_WORLD(the_jailer_is_called_with_limits),
 		IN_WORLD(a_jailer_is_found_or_missed_by_name),
 	};
