@@ -1,13 +1,12 @@
 /* What of a running Firecracker can be changed: the size of its disks and, where it was started
  * with room for it, its memory. One connection a change; the process knows what was asked before,
  * so nothing is remembered here. */
+#include "driver/disk.h"
 #include "driver/fc.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static int call(struct fc_api *api, const char *method, const char *path, cJSON *body,
 		struct error *err)
@@ -72,19 +71,8 @@ int fc_set_memory(int vm_dirfd, uint64_t bytes, struct hv_memory *ret, struct er
 
 /* --- disks --- */
 
-static int grow_file(int vm_dirfd, const char *name, uint64_t bytes, struct error *err)
-{
-	struct stat st;
-	auto_close int fd = openat(vm_dirfd, name, O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_sys(err, "cannot open '%s'", name);
-	if ((uint64_t)st.st_size < bytes && ftruncate(fd, (off_t)bytes) < 0)
-		return error_sys(err, "cannot make '%s' larger", name);
-	return 0;
-}
-
 /* What it was told of the drive: a file of the VM's directory, or a device that grows by other
- * means. */
+ * means. It may have fallen to its guest: the file is ours to know, the answer only has to fit. */
 static int ask_path(struct fc_api *api, const char *id, struct buf *ret, struct error *err)
 {
 	auto_json cJSON *config = NULL;
@@ -109,13 +97,27 @@ static int announce(struct fc_api *api, const char *id, const char *name, struct
 	return call(api, "PATCH", path, body, err);
 }
 
+static int grow_file(int vm_dirfd, enum hv_disk disk, const char *path, uint64_t bytes,
+		     struct error *err)
+{
+	const char *name = disk == HV_DISK_WORK ? VM_FILE_WORK_DISK : VM_FILE_ROOT_DISK;
+	if (path[0] == '/')
+		return 0;
+	if (strcmp(path, name) != 0)
+		return error_set(err, ERROR_CONFLICT,
+				 "GET /vm/config: the drive is '%.60s', not '%s' that it was "
+				 "started with",
+				 path, name);
+	return disk_raw_grow(vm_dirfd, name, bytes, err);
+}
+
 int fc_grow_disk(int vm_dirfd, enum hv_disk disk, uint64_t size_bytes, struct error *err)
 {
 	const char *id = disk == HV_DISK_WORK ? FC_DRIVE_WORK : FC_DRIVE_ROOT;
 	auto_buf struct buf path = BUF_INIT;
 	auto_ptr(fc_api) api = fc_api_new(vm_dirfd, err);
 	if (!api || ask_path(api, id, &path, err) < 0 ||
-	    (path.data[0] != '/' && grow_file(vm_dirfd, path.data, size_bytes, err) < 0) ||
+	    grow_file(vm_dirfd, disk, path.data, size_bytes, err) < 0 ||
 	    announce(api, id, path.data, err) < 0)
 		return error_wrap(err, "cannot grow disk '%s'", id);
 	return 0;

@@ -6,7 +6,8 @@
  * How it behaves stands in the file that $FAKE_FIRECRACKER names, read at every start:
  *   version 1.13.0                      what it is (1.17.0)
  *   fault PUT /drives/root refuse TEXT  400 with that text; delay: never answers; cut: half an
- *                                       answer; crash: ends instead of an answer; huge: without end
+ *                                       answer; crash: ends instead of an answer; huge: without
+ *                                       end; answer: that text instead of its own
  *   exit N                              ends at once with that status
  *   off N                               ms that a poweroff takes (20)
  * With FAKE_JAIL it has been started by tests/fake/jailer.c.
@@ -142,6 +143,8 @@ static bool misbehave(int fd, const char *call)
 		return false;
 	if (!strcmp(fault_kind, "refuse")) {
 		refuse(fd, fault_text[0] ? fault_text : "told to refuse");
+	} else if (!strcmp(fault_kind, "answer")) {
+		answer(fd, 200, fault_text);
 	} else if (!strcmp(fault_kind, "cut")) {
 		put(fd,
 		    "HTTP/1.1 200 \r\nServer: Firecracker API\r\nContent-Length: 90\r\n\r\n{\"");

@@ -227,6 +227,28 @@ static void a_started_one_is_found_and_held(void **state)
 		fail_msg("%s", err.text);
 }
 
+/* It may have fallen to its guest, and say anything. */
+static void only_a_disk_of_its_own_grows(void **state)
+{
+	struct world *w = *state;
+	struct error err = { 0 };
+	struct stat st;
+	auto_free char *others = xasprintf("%s/cd34", w->vms);
+	auto_free char *disk = xasprintf("%s/" VM_FILE_WORK_DISK, others);
+	assert_int_equal(mkdir(others, 0700), 0);
+	make_file(AT_FDCWD, disk, "", MIB);
+	script(w, "fault GET /vm/config answer {\"drives\":[{\"drive_id\":\"work\","
+		  "\"path_on_host\":\"../cd34/" VM_FILE_WORK_DISK "\"}]}\n");
+	if (world_start(w, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(hv_firecracker.grow_disk(w->dirfd, HV_DISK_WORK, 3 * MIB, &err), -1);
+	assert_int_equal(err.code, ERROR_CONFLICT);
+	assert_non_null(strstr(err.text, "cannot grow disk 'work': GET /vm/config: the drive is "
+					 "'../cd34/"));
+	assert_int_equal(stat(disk, &st), 0);
+	assert_int_equal(st.st_size, MIB);
+}
+
 /* A hypervisor may have made them, and of whatever kind: the VM can be started and removed. */
 static void whatever_has_the_names_of_a_run_goes(void **state)
 {
@@ -510,6 +532,7 @@ int main(void)
 		WITH_WORLD(an_overlay_is_refused_before_anything_is_told),
 		WITH_WORLD(the_command_line_says_whose_it_is),
 		WITH_WORLD(a_started_one_is_found_and_held),
+		WITH_WORLD(only_a_disk_of_its_own_grows),
 		WITH_WORLD(whatever_has_the_names_of_a_run_goes),
 		WITH_WORLD(memory_and_disks_grow_as_the_release_can),
 		WITH_WORLD(its_agent_is_reached_over_vsock),
