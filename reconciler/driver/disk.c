@@ -33,6 +33,14 @@ bool disk_exists(int vm_dirfd, const char *name)
 	return fstatat(vm_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+int disk_begin(int vm_dirfd, const char *name, struct error *err)
+{
+	auto_free char *tmp = xasprintf("%s" DISK_TMP, name);
+	unlinkat(vm_dirfd, tmp, 0);
+	int fd = openat(vm_dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? error_sys(err, "cannot create disk '%s'", name) : fd;
+}
+
 int disk_finish(int vm_dirfd, const char *name, struct error *err)
 {
 	auto_free char *tmp = xasprintf("%s" DISK_TMP, name);

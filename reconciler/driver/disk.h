@@ -10,6 +10,9 @@
  * there is none. */
 int disk_open(int vm_dirfd, const char *name, int flags, struct error *err);
 bool disk_exists(int vm_dirfd, const char *name);
+/* Makes an empty name.tmp, in place of one that a failed attempt left: open for writing. Nobody but
+ * us can put another in its place, so a program may be given its name. */
+int disk_begin(int vm_dirfd, const char *name, struct error *err);
 /* Flushes name.tmp and renames it to name. Removes it when that fails. */
 int disk_finish(int vm_dirfd, const char *name, struct error *err);
 /* Removes name and a half-made name.tmp. */

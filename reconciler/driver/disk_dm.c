@@ -101,11 +101,9 @@ static int make_store(int vm_dirfd, const char *dir, const struct disk_image *im
 	(void)dir;
 	if (!dm_possible())
 		return 1;
-	unlinkat(vm_dirfd, tmp, 0);
-	auto_close int fd =
-		openat(vm_dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	auto_close int fd = disk_begin(vm_dirfd, VM_FILE_ROOT_COW, err);
 	if (fd < 0)
-		return error_sys(err, "cannot create disk '%s'", VM_FILE_ROOT_COW);
+		return -1;
 	if (fill_store(fd, store_length(image->size_bytes), err) == 0)
 		return disk_finish(vm_dirfd, VM_FILE_ROOT_COW, err);
 	unlinkat(vm_dirfd, tmp, 0);

@@ -24,14 +24,12 @@ static int make_reflink(int vm_dirfd, const char *dir, const struct disk_image *
 {
 	(void)dir;
 	static const char tmp[] = VM_FILE_ROOT_DISK DISK_TMP;
-	unlinkat(vm_dirfd, tmp, 0);
 	auto_close int base = open(image->base, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (base < 0)
 		return error_sys(err, "cannot open image '%s'", image->base);
-	auto_close int fd =
-		openat(vm_dirfd, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	auto_close int fd = disk_begin(vm_dirfd, VM_FILE_ROOT_DISK, err);
 	if (fd < 0)
-		return error_sys(err, "cannot create disk '%s'", VM_FILE_ROOT_DISK);
+		return -1;
 	if (ioctl(fd, FICLONE, base) < 0) {
 		unlinkat(vm_dirfd, tmp, 0);
 		return 1;
@@ -68,10 +66,12 @@ static int make_overlay(int vm_dirfd, const char *dir, const struct disk_image *
 			struct error *err)
 {
 	static const char tmp[] = VM_FILE_ROOT_OVERLAY DISK_TMP;
-	unlinkat(vm_dirfd, tmp, 0);
 	auto_free char *base = realpath(image->base, NULL);
 	if (!base)
 		return error_sys(err, "cannot open image '%s'", image->base);
+	auto_close int fd = disk_begin(vm_dirfd, VM_FILE_ROOT_OVERLAY, err);
+	if (fd < 0)
+		return -1;
 	auto_free char *size = xasprintf("%" PRIu64, image->size_bytes);
 	const char *const argv[] = { "qemu-img", "create", "-q",  "-f", "qcow2", "-b",
 				     base,	 "-F",	   "raw", tmp,	size,	 NULL };

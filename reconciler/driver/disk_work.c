@@ -60,10 +60,10 @@ int disk_work_create(int vm_dirfd, const char *dir, uint64_t size_bytes, struct 
 		return 0;
 	if (size_bytes < SMALLEST)
 		return error_set(err, ERROR_INVALID, "a work disk needs at least 8 MiB");
-	unlinkat(vm_dirfd, tmp_name, 0);
-	auto_close int fd = openat(vm_dirfd, tmp_name,
-				   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0 || ftruncate(fd, (off_t)size_bytes) < 0)
+	auto_close int fd = disk_begin(vm_dirfd, VM_FILE_WORK_DISK, err);
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, (off_t)size_bytes) < 0)
 		error_sys(err, "cannot create disk '%s'", VM_FILE_WORK_DISK);
 	else if (make_ext4(dir, err) < 0)
 		error_wrap(err, "cannot create disk '%s'", VM_FILE_WORK_DISK);
