@@ -1,6 +1,7 @@
 #include "driver/jail.h"
 #include "driver/cgroup.h"
 #include "driver/driver.h"
+#include "driver/vm_user.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/mem.h"
@@ -89,10 +90,11 @@ int jail_share(int root, const char *name, int dirfd, const char *from, struct e
 
 int jail_give(int root, int vm_dirfd, const char *name, uid_t uid, struct error *err)
 {
+	/* First given, then put where it is the user's to replace. */
+	if (vm_user_give(vm_dirfd, name, uid, err) < 0)
+		return -1;
 	if (linkat(vm_dirfd, name, root, name, 0) < 0)
 		return error_sys(err, "cannot link '%s' into the jail", name);
-	if (fchownat(root, name, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0)
-		return error_sys(err, "cannot give '%s' to user %u", name, (unsigned)uid);
 	return 0;
 }
 
