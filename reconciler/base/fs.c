@@ -109,34 +109,37 @@ int fs_unlink(int dirfd, const char *path, struct error *err)
 	return 0;
 }
 
+DIR *fs_list(int dirfd, const char *path)
+{
+	auto_close int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	if (list)
+		take_fd(&fd);
+	return list;
+}
+
 /* Ours are two levels deep, an image's some more; one without end would take our stack. */
 #define TREE_DEPTH_MAX 256
 
-static int remove_tree(int dirfd, const char *path, unsigned depth, struct error *err)
+static int remove_tree(int at, const char *path, unsigned depth, struct error *err)
 {
-	if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
+	if (unlinkat(at, path, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return error_sys(err, "cannot remove '%s'", path);
 	if (depth > TREE_DEPTH_MAX)
 		return error_set(err, ERROR_SYSTEM, "'%s' is more than %u directories deep", path,
 				 TREE_DEPTH_MAX);
-	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return error_sys(err, "cannot open '%s'", path);
-	auto_dir DIR *dir = fdopendir(fd);
-	if (!dir) {
-		error_sys(err, "cannot list '%s'", path);
-		close(fd);
-		return -1;
-	}
+	auto_dir DIR *dir = fs_list(at, path);
+	if (!dir)
+		return error_sys(err, "cannot list '%s'", path);
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
-		if (remove_tree(fd, entry->d_name, depth + 1, err) < 0)
+		if (remove_tree(dirfd(dir), entry->d_name, depth + 1, err) < 0)
 			return error_wrap(err, "in '%s'", path);
 	}
-	if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+	if (unlinkat(at, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return error_sys(err, "cannot remove directory '%s'", path);
 	return 0;
 }

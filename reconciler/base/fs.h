@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,6 +26,9 @@ int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t m
 int fs_mkdirs(const char *path, mode_t mode, struct error *err);
 /* rm -rf below dirfd, never through a symlink; already gone is success. */
 int fs_remove_tree(int dirfd, const char *path, struct error *err);
+/* The entries of a directory, which is no link to one; the caller closes it (auto_dir). NULL with
+ * errno. */
+DIR *fs_list(int dirfd, const char *path);
 /* unlink; already gone is success. */
 int fs_unlink(int dirfd, const char *path, struct error *err);
 /* All of it, or -1 with errno. */

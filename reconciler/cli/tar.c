@@ -226,14 +226,14 @@ int tar_add_dir(struct tar *tar, const char *name, struct error *err)
 	return add_header(tar, name, AE_IFDIR, &st, err);
 }
 
-static int add_below(struct tar *tar, const char *name, int dirfd, const char *path, int depth,
+static int add_below(struct tar *tar, const char *name, int at, const char *path, int depth,
 		     struct error *err)
 {
 	struct stat st;
 	if (depth > DEPTH_MAX)
 		return error_set(err, ERROR_INVALID, "'%s' is too deep", name);
-	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	auto_dir DIR *dir = fs_list(at, path);
+	int fd = dir ? dirfd(dir) : -1;
 	if (!dir || fstat(fd, &st) < 0)
 		return error_sys(err, "cannot open '%s'", path);
 	if (add_header(tar, name, AE_IFDIR, &st, err) < 0)

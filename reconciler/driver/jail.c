@@ -6,7 +6,6 @@
 #include "base/fs.h"
 #include "base/mem.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -116,14 +115,11 @@ int jail_device(int root, const char *name, const char *device, uid_t uid, struc
 /* The cgroup before the directory that tells its name. */
 static int remove_cgroups_of(int base, const char *program, struct error *err)
 {
-	int fd = openat(base, program, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	if (!list) {
-		cleanup_close(&fd);
+	auto_dir DIR *list = fs_list(base, program);
+	if (!list)
 		return errno == ENOENT || errno == ENOTDIR
 			       ? 0
 			       : error_sys(err, "cannot list '%s' of the jail", program);
-	}
 	for (struct dirent *entry; (entry = readdir(list));)
 		if (entry->d_name[0] != '.' && cgroup_remove(entry->d_name, err) < 0)
 			return -1;
@@ -132,15 +128,13 @@ static int remove_cgroups_of(int base, const char *program, struct error *err)
 
 int jail_remove(int vm_dirfd, struct error *err)
 {
-	int fd = openat(vm_dirfd, VM_FILE_JAIL, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	if (!list)
-		cleanup_close(&fd);
+	auto_dir DIR *list = fs_list(vm_dirfd, VM_FILE_JAIL);
 	if (!list && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
 		return error_sys(err, "cannot list '" VM_FILE_JAIL "'");
 	/* By others it may be anything, which goes all the same. */
-	for (struct dirent *entry; list && is_ours(fd) && (entry = readdir(list));)
-		if (entry->d_name[0] != '.' && remove_cgroups_of(fd, entry->d_name, err) < 0)
+	for (struct dirent *entry; list && is_ours(dirfd(list)) && (entry = readdir(list));)
+		if (entry->d_name[0] != '.' &&
+		    remove_cgroups_of(dirfd(list), entry->d_name, err) < 0)
 			return -1;
 	return fs_remove_tree(vm_dirfd, VM_FILE_JAIL, err);
 }

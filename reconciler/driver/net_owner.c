@@ -103,15 +103,10 @@ static int holds(void *cookie, pid_t pid)
 	const struct holder *holder = cookie;
 	char name[32];
 	snprintf(name, sizeof(name), "%d/fd", (int)pid);
-	int fd = openat(holder->proc_dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		cleanup_close(&fd);
-		return 0;
-	}
-	for (struct dirent *entry; (entry = readdir(dir));) {
+	auto_dir DIR *dir = fs_list(holder->proc_dirfd, name);
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
 		char link[40];
-		ssize_t len = readlinkat(fd, entry->d_name, link, sizeof(link) - 1);
+		ssize_t len = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
 		if (len <= 0)
 			continue;
 		link[len] = '\0';

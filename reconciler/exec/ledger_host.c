@@ -121,16 +121,11 @@ const struct ledger_kind ledger_leftovers = { "half-made images", probe_leftover
 static void add_entries(struct ledger *ledger, const struct ledger_kind *from, const char *kind,
 			const char *folder, mode_t type, bool (*fits)(const char *name))
 {
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	if (!list) {
-		cleanup_close(&fd);
-		return;
-	}
-	for (struct dirent *entry; (entry = readdir(list));) {
+	auto_dir DIR *list = opendir(folder);
+	for (struct dirent *entry; list && (entry = readdir(list));) {
 		struct stat st;
 		if (!fits(entry->d_name) ||
-		    fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    fstatat(dirfd(list), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 		    (st.st_mode & S_IFMT) != type || st.st_uid != geteuid())
 			continue;
 		object_of_file(

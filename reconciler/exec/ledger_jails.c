@@ -53,15 +53,10 @@ static void add_cgroup(struct ledger *ledger, int cgroups, const char *name)
 static void each(struct ledger *ledger, const char *path,
 		 void (*fn)(struct ledger *ledger, int dirfd, const char *name))
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	if (!list) {
-		cleanup_close(&fd);
-		return;
-	}
-	for (struct dirent *entry; (entry = readdir(list));)
+	auto_dir DIR *list = opendir(path);
+	for (struct dirent *entry; list && (entry = readdir(list));)
 		if (entry->d_name[0] != '.')
-			fn(ledger, fd, entry->d_name);
+			fn(ledger, dirfd(list), entry->d_name);
 }
 
 static int probe(struct ledger *ledger, struct error *err)

@@ -81,18 +81,14 @@ static void look_at_file(struct vm_dir *dir, const char *name)
 static void look_into(struct ledger *ledger, int vms_fd, const char *id)
 {
 	auto_free char *path = xasprintf("%s/%s", ledger->host->vms_dir, id);
-	int fd = openat(vms_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	auto_dir DIR *list = fs_list(vms_fd, id);
 	struct stat st;
-	if (!list || fstat(fd, &st) < 0 || st.st_uid != geteuid()) {
-		if (!list)
-			cleanup_close(&fd);
+	if (!list || fstat(dirfd(list), &st) < 0 || st.st_uid != geteuid())
 		return;
-	}
 	const struct owner *owner = ledger_owner(ledger, id);
-	struct vm_dir dir = { .ledger = ledger, .id = id, .path = path, .fd = fd };
+	struct vm_dir dir = { .ledger = ledger, .id = id, .path = path, .fd = dirfd(list) };
 	dir.user = vm_user_of(&st) ? vm_user_of(&st) : geteuid();
-	dir.held = (owner && owner->runs) || lock_is_held(fd, VM_FILE_LOCK);
+	dir.held = (owner && owner->runs) || lock_is_held(dir.fd, VM_FILE_LOCK);
 	size_t entries = 0;
 	for (struct dirent *entry; (entry = readdir(list));)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
@@ -113,15 +109,12 @@ static void look_into(struct ledger *ledger, int vms_fd, const char *id)
 
 static int probe(struct ledger *ledger, struct error *err)
 {
-	int fd = open(ledger->host->vms_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	if (!list) {
-		cleanup_close(&fd);
+	auto_dir DIR *list = opendir(ledger->host->vms_dir);
+	if (!list)
 		return error_sys(err, "cannot list '%s'", ledger->host->vms_dir);
-	}
 	for (struct dirent *entry; (entry = readdir(list));)
 		if (vm_id_fits(entry->d_name))
-			look_into(ledger, fd, entry->d_name);
+			look_into(ledger, dirfd(list), entry->d_name);
 	return 0;
 }
 
@@ -162,12 +155,9 @@ int ledger_lock_vm(const struct ledger *ledger, const char *id, const char *what
 /* What is left in it is its own, or not banger's. */
 static int empty_directory(int dirfd, const char *what, struct error *err)
 {
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *list = fd < 0 ? NULL : fdopendir(fd);
-	if (!list) {
-		cleanup_close(&fd);
+	auto_dir DIR *list = fs_list(dirfd, ".");
+	if (!list)
 		return error_sys(err, "cannot list '%s'", what);
-	}
 	for (struct dirent *entry; (entry = readdir(list));) {
 		const char *name = entry->d_name;
 		bool half_made;

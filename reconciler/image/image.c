@@ -220,13 +220,8 @@ static int list_one(void *cookie, const char *name, const char *digest)
 /* Digests that no name points at any more. */
 static void list_nameless(struct listing *listing)
 {
-	int fd = openat(listing->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		cleanup_close(&fd);
-		return;
-	}
-	for (struct dirent *entry; (entry = readdir(dir));)
+	auto_dir DIR *dir = fs_list(listing->fd, ".");
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		if (shelf_digest_valid(entry->d_name) &&
 		    !name_of(listing->fd, entry->d_name).name[0])
 			list_one(listing, "", entry->d_name);

@@ -23,12 +23,11 @@ static int list(const struct image_store *store, const struct shelf_kind *kind,
 	if (fd < 0)
 		return -1;
 	auto_close int lock = shelf_lock(fd, err); /* none appears between mkdir and flock */
-	int listed = lock < 0 ? -1 : openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *dir = listed < 0 ? NULL : fdopendir(listed);
-	if (!dir) {
-		cleanup_close(&listed);
-		return lock < 0 ? -1 : error_sys(err, "cannot list '%s'", kind->folder);
-	}
+	if (lock < 0)
+		return -1;
+	auto_dir DIR *dir = fs_list(fd, ".");
+	if (!dir)
+		return error_sys(err, "cannot list '%s'", kind->folder);
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		if (strncmp(entry->d_name, STORE_BUILDING, strlen(STORE_BUILDING)) != 0)
 			continue;

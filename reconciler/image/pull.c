@@ -245,12 +245,9 @@ static int digest_build(struct pull *pull, struct build *build, struct error *er
 /* Only what belongs there stays, and nobody writes to it again. */
 static int seal_build(struct pull *pull, struct build *build, struct error *err)
 {
-	int fd = openat(build->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		cleanup_close(&fd);
+	auto_dir DIR *dir = fs_list(build->fd, ".");
+	if (!dir)
 		return error_sys(err, "cannot list '%s'", build->path);
-	}
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		const char *name = entry->d_name;
 		if (!strcmp(name, ".") || !strcmp(name, ".."))

@@ -140,13 +140,8 @@ cJSON *shelf_meta(int store_fd, const struct shelf_kind *kind, const char *direc
 int shelf_each_name(int store_fd, int (*fn)(void *cookie, const char *name, const char *digest),
 		    void *cookie)
 {
-	int fd = openat(store_fd, NAMES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		cleanup_close(&fd);
-		return 0;
-	}
-	for (struct dirent *entry; (entry = readdir(dir));) {
+	auto_dir DIR *dir = fs_list(store_fd, NAMES);
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
 		char digest[STORE_DIGEST_LEN + 1];
 		if (!shelf_name_valid(entry->d_name) || !read_name(store_fd, entry->d_name, digest))
 			continue;

@@ -146,12 +146,9 @@ static pid_t entry_pid(const char *name)
 
 int proc_each(int proc_dirfd, int (*fn)(void *cookie, pid_t pid), void *cookie)
 {
-	int fd = openat(proc_dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		cleanup_close(&fd);
+	auto_dir DIR *dir = fs_list(proc_dirfd, ".");
+	if (!dir)
 		return -1;
-	}
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		pid_t pid = entry_pid(entry->d_name);
 		int result = pid > 0 ? fn(cookie, pid) : 0;
