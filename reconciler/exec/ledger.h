@@ -97,9 +97,9 @@ void object_of_file(struct object *object, const struct stat *st);
 void object_of_vm(struct object *object, const struct ledger *ledger, const char *id);
 /* As old as that path, which stands for it. */
 void object_made_when(struct object *object, const char *path);
-/* Whoever starts the VM needs this lock. -1 with err->code NONE: there is none to be had, as there
- * is no such VM. */
-int ledger_lock_vm(const struct ledger *ledger, const char *id, const char *what,
+/* Whoever starts the object's VM needs this lock. *ret_fd is -1 where there is none to be had, as
+ * there is no such VM, or it is of none alone. BUSY: a hypervisor has it. */
+int ledger_lock_vm(const struct ledger *ledger, const struct object *object, int *ret_fd,
 		   struct error *err);
 /* Is name below dirfd still that very file? 1 yes, 0 gone, -1 another: CONFLICT. */
 int object_is_there(const struct object *object, int dirfd, const char *name, struct error *err);

@@ -27,8 +27,8 @@ static int probe_dm(struct ledger *ledger, struct error *err)
 
 static int discard_dm(const struct ledger *ledger, const struct object *object, struct error *err)
 {
-	auto_close int lock = ledger_lock_vm(ledger, object->id, object->what, err);
-	if (lock < 0 && err->code != ERROR_NONE)
+	auto_close int lock = -1;
+	if (ledger_lock_vm(ledger, object, &lock, err) < 0)
 		return -1;
 	return disk_dm_remove(ledger->host->vms_dir, strrchr(object->what, '/') + 1,
 			      (dev_t)object->number, err);
@@ -91,9 +91,8 @@ static int probe_loops(struct ledger *ledger, struct error *err)
 
 static int discard_loop(const struct ledger *ledger, const struct object *object, struct error *err)
 {
-	auto_close int lock =
-		object->id[0] ? ledger_lock_vm(ledger, object->id, object->what, err) : -1;
-	if (lock < 0 && object->id[0] && err->code != ERROR_NONE)
+	auto_close int lock = -1;
+	if (ledger_lock_vm(ledger, object, &lock, err) < 0)
 		return -1;
 	/* "/dev/loop3 (file)" */
 	const char *name = object->what + strlen("/dev/"), *file = strchr(name, '(');

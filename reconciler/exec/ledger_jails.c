@@ -15,22 +15,13 @@
 
 #define CGROUPS CGROUP_ROOT "/" CGROUP_PARENT
 
-static bool is_held(const struct ledger *ledger, const char *id)
-{
-	auto_free char *path = xasprintf("%s/%s", ledger->host->vms_dir, id);
-	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd >= 0 && lock_is_held(fd, VM_FILE_LOCK);
-}
-
 /* path is taken; id that of its VM */
 static void add(struct ledger *ledger, const char *kind, char *path, const char *id,
 		const struct stat *st)
 {
 	struct object *object = ledger_add(ledger, &ledger_jails, kind, path);
 	object_of_file(object, st);
-	str_copy(object->id, sizeof(object->id), id);
-	object->need = NEED_RUN;
-	object->held = is_held(ledger, id);
+	object_of_vm(object, ledger, id);
 }
 
 static void add_jail(struct ledger *ledger, int vms, const char *id)
@@ -70,11 +61,12 @@ static int probe(struct ledger *ledger, struct error *err)
 
 static int discard(const struct ledger *ledger, const struct object *object, struct error *err)
 {
+	auto_close int lock = -1;
+	if (ledger_lock_vm(ledger, object, &lock, err) < 0)
+		return -1;
 	int there = object_is_there(object, AT_FDCWD, object->what, err);
 	if (there <= 0)
 		return there;
-	if (is_held(ledger, object->id))
-		return error_set(err, ERROR_BUSY, "a hypervisor lives in '%s'", object->what);
 	const char *name = strrchr(object->what, '/') + 1;
 	bool jail = strcmp(object->kind, "cgroup") != 0;
 	/* Of another bangerd's VM, perhaps. */

@@ -36,9 +36,8 @@ static int probe_links(struct ledger *ledger, struct error *err)
 static int discard_link(const struct ledger *ledger, const struct object *object, struct error *err)
 {
 	struct net_link link = { .index = (unsigned)object->number };
-	auto_close int lock =
-		object->id[0] ? ledger_lock_vm(ledger, object->id, object->what, err) : -1;
-	if (lock < 0 && object->id[0] && err->code != ERROR_NONE)
+	auto_close int lock = -1;
+	if (ledger_lock_vm(ledger, object, &lock, err) < 0)
 		return -1;
 	str_copy(link.name, sizeof(link.name), object->what);
 	return net_link_discard(&link, err);
@@ -57,8 +56,9 @@ static void add_tables(struct ledger *ledger)
 	for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
 		if (!net_table_handle(tables[i].family))
 			continue;
-		struct object *object = ledger_add(ledger, &ledger_rules, "nft table",
-						   xasprintf("table %s banger", tables[i].name));
+		struct object *object =
+			ledger_add(ledger, &ledger_rules, "nft table",
+				   xasprintf("table %s " NET_TABLE, tables[i].name));
 		object->since_ms = 0;
 		object->need = NEED_USER;
 		object->held = net_rules_has(ledger->host->rules, NULL);
@@ -73,9 +73,9 @@ static int probe_rules(struct ledger *ledger, struct error *err)
 	int result = net_rules_find(&found, err);
 	for (size_t i = 0; i < found.count; i++) {
 		const char *id = found.at[i].text;
-		struct object *object =
-			ledger_add(ledger, &ledger_rules, "nft rules",
-				   xasprintf("chain bridge banger " NET_TAP_PREFIX "%s", id));
+		struct object *object = ledger_add(
+			ledger, &ledger_rules, "nft rules",
+			xasprintf("chain bridge " NET_TABLE " " NET_TAP_PREFIX "%s", id));
 		object_of_vm(object, ledger, id);
 		object->since_ms = 0;
 		object->held |= net_rules_has(ledger->host->rules, id);

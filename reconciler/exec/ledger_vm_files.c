@@ -130,26 +130,20 @@ static bool lock_in_time(int fd)
 	}
 }
 
-/* -1 with err->code NONE: there is no such file. */
-static int take_lock(int dirfd, const char *what, struct error *err)
+int ledger_lock_vm(const struct ledger *ledger, const struct object *object, int *ret_fd,
+		   struct error *err)
 {
-	*err = (struct error){ 0 };
-	auto_close int fd = openat(dirfd, VM_FILE_LOCK, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	*ret_fd = -1;
+	if (!object->id[0])
+		return 0;
+	auto_free char *path = xasprintf("%s/%s/" VM_FILE_LOCK, ledger->host->vms_dir, object->id);
+	auto_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT ? -1 : error_sys(err, "cannot open the lock of '%s'", what);
+		return errno == ENOENT ? 0 : error_sys(err, "cannot open '%s'", path);
 	if (!lock_in_time(fd))
-		return error_set(err, ERROR_BUSY, "a hypervisor holds '%s'", what);
-	return take_fd(&fd);
-}
-
-int ledger_lock_vm(const struct ledger *ledger, const char *id, const char *what, struct error *err)
-{
-	auto_free char *path = xasprintf("%s/%s", ledger->host->vms_dir, id);
-	auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	*err = (struct error){ 0 };
-	if (dir < 0)
-		return errno == ENOENT ? -1 : error_sys(err, "cannot open '%s'", path);
-	return take_lock(dir, what, err);
+		return error_set(err, ERROR_BUSY, "a hypervisor holds '%s'", object->what);
+	*ret_fd = take_fd(&fd);
+	return 0;
 }
 
 /* What is left in it is its own, or not banger's. */
@@ -188,8 +182,8 @@ static int discard(const struct ledger *ledger, const struct object *object, str
 			: openat(vms, object->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return errno == ENOENT ? 0 : error_sys(err, "cannot open '%s'", object->what);
-	auto_close int lock = take_lock(dir, object->what, err);
-	if (lock < 0 && err->code != ERROR_NONE)
+	auto_close int lock = -1;
+	if (ledger_lock_vm(ledger, object, &lock, err) < 0)
 		return -1;
 	bool whole = S_ISDIR(object->st.st_mode);
 	const char *name = whole ? object->id : strrchr(object->what, '/') + 1;
