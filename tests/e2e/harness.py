@@ -6,6 +6,7 @@ fails the scenario when something was left behind. Images are built once (the pu
 its own) and linked into each Home, as they are immutable.
 """
 
+import contextlib
 import glob
 import json
 import os
@@ -390,6 +391,8 @@ class Home:
         for name in [name for vm in self.vm_dirs() for name in (f"banger-{vm}", f"banger-{vm}-base")]:
             if os.path.exists(f"/dev/mapper/{name}"):
                 remove("dmsetup", "remove", "--retry", name)
+                with contextlib.suppress(FileNotFoundError):  # dmsetup leaves to udev what bangerd made without it
+                    os.unlink(f"/dev/mapper/{name}")
         for cgroup in sorted(glob.glob("/sys/fs/cgroup/banger/banger-*")):
             if os.path.basename(cgroup).split("-")[1] in self.vm_dirs():
                 os.rmdir(cgroup)
