@@ -20,8 +20,11 @@ void drain_begin(struct bangerd *d)
 
 bool drain_is_over(const struct bangerd *d)
 {
+	/* Asked before each sleep: only then are all VMs looked at. */
+	if (!d->draining)
+		return false;
 	for (size_t i = 0; i < d->vm_count; i++)
 		if (d->vms[i]->pid || d->vms[i]->job)
 			return false;
-	return d->draining;
+	return true;
 }
