@@ -66,6 +66,12 @@ int fs_write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
+int fs_tell(const char *path, const char *text)
+{
+	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -1 : fs_write_all(fd, text, strlen(text));
+}
+
 int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
 	     struct error *err)
 {

@@ -33,6 +33,8 @@ DIR *fs_list(int dirfd, const char *path);
 int fs_unlink(int dirfd, const char *path, struct error *err);
 /* All of it, or -1 with errno. */
 int fs_write_all(int fd, const void *data, size_t len);
+/* Text into a file that is there, as it is: the kernel's, of /proc and /sys. -1 with errno. */
+int fs_tell(const char *path, const char *text);
 /* size bytes from one file's offset to the other's, blocks shared where the file system can; -1
  * with errno. */
 int fs_copy(int to, int from, uint64_t size);

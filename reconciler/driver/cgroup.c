@@ -69,9 +69,7 @@ bool cgroup_is_populated(const char *name)
 static void kill_all(const char *path)
 {
 	auto_free char *file = xasprintf("%s/cgroup.kill", path);
-	auto_close int fd = open(file, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0)
-		(void)fs_write_all(fd, "1", 1);
+	(void)fs_tell(file, "1");
 }
 
 static int remove_directory(const char *path, struct error *err)

@@ -124,9 +124,7 @@ int net_subnet_free(const struct net_subnet *subnet, struct error *err)
 static void no_ipv6(const char *name)
 {
 	auto_free char *path = xasprintf("/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
-	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0)
-		(void)fs_write_all(fd, "1", 1);
+	(void)fs_tell(path, "1");
 }
 
 static int set_up(struct nl_sock *sock, const char *name, struct error *err)
@@ -228,8 +226,7 @@ static int make_tap(const char *name, uid_t owner, struct error *err)
 static int isolate(const char *name, struct error *err)
 {
 	auto_free char *path = xasprintf("/sys/class/net/%s/brport/isolated", name);
-	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || fs_write_all(fd, "1", 1) < 0)
+	if (fs_tell(path, "1") < 0)
 		return error_sys(err, "cannot isolate '%s' from others on '" NET_BRIDGE "'", name);
 	return 0;
 }

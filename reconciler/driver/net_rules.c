@@ -196,8 +196,7 @@ static bool reads(const char *path, char wanted)
 
 static int write_word(const char *path, const char *word, struct error *err)
 {
-	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || fs_write_all(fd, word, strlen(word)) < 0)
+	if (fs_tell(path, word) < 0)
 		return error_sys(err, "cannot write '%s' to '%s'", word, path);
 	return 0;
 }
