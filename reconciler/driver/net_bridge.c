@@ -381,6 +381,15 @@ int net_tap_remove(const char *id, struct error *err)
 	return result;
 }
 
+int net_tap_drop_kept(struct error *err)
+{
+	char spare[NET_TAP_MAX];
+	pthread_mutex_lock(&lock);
+	int result = pool_find(true, spare) ? remove_tap(spare, err) : 0;
+	pthread_mutex_unlock(&lock);
+	return result;
+}
+
 int net_link_discard(const struct net_link *link, struct error *err)
 {
 	int result = 0;

@@ -52,8 +52,10 @@ void net_tap_name(const char *id, char ret[NET_TAP_MAX]);
  * is somewhere else already as far as the host's routes say; that is only asked while there is no
  * bridge. */
 int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, struct error *err);
-/* The bridge goes with the last. */
+/* The bridge goes with the last, and the taps that are kept for others. */
 int net_tap_remove(const char *id, struct error *err);
+/* These, also when somebody else took the last away. Not while one is in use. */
+int net_tap_drop_kept(struct error *err);
 
 /* --- what is there: net_find.c --- */
 /* A link of ours: a tap that is named after a VM, or the bridge. */

@@ -101,9 +101,5 @@ int net_tap_sweep(const char *vms_dir, struct error *err)
 		result = -1;
 	}
 	net_link_vec_clear(&found);
-	/* Those that were kept go with the last that is in use, also when others took that away. */
-	if (result == 0 && if_nametoindex(NET_TAP_POOLED "0") &&
-	    net_tap_remove(NET_TAP_POOLED "0" + strlen(NET_TAP_PREFIX), err) < 0)
-		return -1;
-	return result;
+	return result == 0 ? net_tap_drop_kept(err) : -1;
 }
