@@ -15,20 +15,6 @@
 #include <netlink/netlink.h>
 #include <string.h>
 
-#define TABLE "banger"
-
-static struct nl_msg *request(int family, int what, int flags)
-{
-	struct nfgenmsg header = { .nfgen_family = (unsigned char)family };
-	struct nl_msg *message =
-		nlmsg_alloc_simple(NFNL_SUBSYS_NFTABLES << 8 | what, NLM_F_REQUEST | flags);
-	if (message && nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO) < 0) {
-		nlmsg_free(message);
-		return NULL;
-	}
-	return message;
-}
-
 static int hear_chain(struct nl_msg *message, void *cookie)
 {
 	struct nlattr *attrs[NFTA_CHAIN_MAX + 1];
@@ -36,7 +22,7 @@ static int hear_chain(struct nl_msg *message, void *cookie)
 	if (nlmsg_parse(nlmsg_hdr(message), sizeof(struct nfgenmsg), attrs, NFTA_CHAIN_MAX, NULL) <
 		    0 ||
 	    !attrs[NFTA_CHAIN_TABLE] || !attrs[NFTA_CHAIN_NAME] ||
-	    strcmp(nla_get_string(attrs[NFTA_CHAIN_TABLE]), TABLE) != 0)
+	    strcmp(nla_get_string(attrs[NFTA_CHAIN_TABLE]), NET_TABLE) != 0)
 		return NL_OK;
 	const char *name = nla_get_string(attrs[NFTA_CHAIN_NAME]);
 	if (strncmp(name, NET_TAP_PREFIX, strlen(NET_TAP_PREFIX)) != 0 ||
@@ -52,7 +38,7 @@ int net_rules_find(struct net_rules_id_vec *ret, struct error *err)
 	if (!net_table_handle(NFPROTO_BRIDGE))
 		return 0;
 	struct nl_sock *sock = nl_socket_alloc();
-	struct nl_msg *message = request(NFPROTO_BRIDGE, NFT_MSG_GETCHAIN, NLM_F_DUMP);
+	struct nl_msg *message = net_tables_ask(NFPROTO_BRIDGE, NFT_MSG_GETCHAIN, NLM_F_DUMP);
 	int number = sock && message ? nl_connect(sock, NETLINK_NETFILTER) : -NLE_NOMEM;
 	if (number == 0)
 		number = nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, hear_chain, ret);
@@ -63,7 +49,7 @@ int net_rules_find(struct net_rules_id_vec *ret, struct error *err)
 	nlmsg_free(message);
 	nl_socket_free(sock);
 	if (number < 0)
-		return error_set(err, ERROR_SYSTEM, "cannot list the chains of '" TABLE "': %s",
+		return error_set(err, ERROR_SYSTEM, "cannot list the chains of '" NET_TABLE "': %s",
 				 nl_geterror(number));
 	return 0;
 }

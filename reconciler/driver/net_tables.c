@@ -27,16 +27,25 @@ static int take_handle(struct nl_msg *message, void *arg)
 	return NL_OK;
 }
 
-uint64_t net_table_handle(int family)
+struct nl_msg *net_tables_ask(int family, int what, int flags)
 {
 	struct nfgenmsg header = { .nfgen_family = (unsigned char)family };
+	struct nl_msg *message =
+		nlmsg_alloc_simple(NFNL_SUBSYS_NFTABLES << 8 | what, NLM_F_REQUEST | flags);
+	if (message && nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO) < 0) {
+		nlmsg_free(message);
+		return NULL;
+	}
+	return message;
+}
+
+uint64_t net_table_handle(int family)
+{
 	struct nl_sock *sock = nl_socket_alloc();
-	struct nl_msg *message = nlmsg_alloc_simple(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE,
-						    NLM_F_REQUEST | NLM_F_ACK);
+	struct nl_msg *message = net_tables_ask(family, NFT_MSG_GETTABLE, NLM_F_ACK);
 	uint64_t handle = NET_TABLE_UNKNOWN;
 	if (sock && message && nl_connect(sock, NETLINK_NETFILTER) == 0 &&
 	    nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, take_handle, &handle) == 0 &&
-	    nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO) == 0 &&
 	    nla_put_string(message, NFTA_TABLE_NAME, NET_TABLE) == 0 &&
 	    nl_send_auto(sock, message) > 0 && nl_wait_for_ack(sock) < 0)
 		handle = 0; /* -NLE_OBJ_NOTFOUND; or nobody ever loaded nf_tables */

@@ -17,6 +17,10 @@
  * family: NFPROTO_… */
 uint64_t net_table_handle(int family);
 
+/* A question to nftables, NFT_MSG_…; the caller's (nlmsg_free()), NULL when there is no memory. */
+struct nl_msg;
+struct nl_msg *net_tables_ask(int family, int what, int flags);
+
 /* A descriptor, non-blocking, that says whatever changes in nftables; the caller's. */
 int net_tables_watch(struct error *err);
 
