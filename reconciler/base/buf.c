@@ -1,6 +1,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,12 @@ void buf_addv(struct buf *b, const char *fmt, va_list args)
 	char *to = buf_grow(b, (size_t)len);
 	vsnprintf(to, (size_t)len + 1, fmt, args);
 	buf_grown(b, (size_t)len);
+}
+
+void buf_add_printable(struct buf *b, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		buf_add_char(b, isprint((unsigned char)text[i]) ? text[i] : ' ');
 }
 
 void buf_addf(struct buf *b, const char *fmt, ...)

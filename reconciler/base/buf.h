@@ -26,6 +26,8 @@ extern char buf_empty[1];
 void buf_add(struct buf *b, const char *text);
 void buf_add_bytes(struct buf *b, const void *bytes, size_t len);
 void buf_add_char(struct buf *b, char c);
+/* What a program said, for a message of one line: a blank for each byte that is not printable. */
+void buf_add_printable(struct buf *b, const char *text, size_t len);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_addv(struct buf *b, const char *fmt, va_list args);
 /* Makes room for len more bytes and returns where they go; buf_grown() then counts them in. */

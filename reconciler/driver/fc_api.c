@@ -12,7 +12,6 @@
 #include "sys/library.h"
 #include "sys/unix.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <string.h>
@@ -191,15 +190,12 @@ static enum error_code refusal_code(long status, const char *text)
 static int refusal(const struct fc_api *api, long status, struct error *err)
 {
 	struct error ignored;
-	char quote[QUOTE_BYTES + 1];
+	auto_buf struct buf quote = BUF_INIT;
 	auto_json cJSON *json = json_parse(api->answer.data, api->answer.len, &ignored);
 	const char *text = json_str(json, "fault_message", api->answer.data);
-	size_t len = 0;
-	for (; text[len] && len < QUOTE_BYTES; len++)
-		quote[len] = isprint((unsigned char)text[len]) ? text[len] : ' ';
-	quote[len] = '\0';
+	buf_add_printable(&quote, text, strnlen(text, QUOTE_BYTES));
 	return error_set(err, refusal_code(status, text), "refused: %s",
-			 len ? quote : "without a word");
+			 quote.len ? quote.data : "without a word");
 }
 
 /* --- the call --- */

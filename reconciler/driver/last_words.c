@@ -19,8 +19,8 @@ void last_words(int vm_dirfd, struct buf *ret)
 	ssize_t len = pread(fd, tail, sizeof(tail), from);
 	while (len > 0 && isspace((unsigned char)tail[len - 1]))
 		len--;
-	for (ssize_t i = 0; i < len; i++)
-		buf_add_char(ret, isprint((unsigned char)tail[i]) ? tail[i] : ' ');
+	if (len > 0)
+		buf_add_printable(ret, tail, (size_t)len);
 }
 
 int last_words_error(const char *program, const struct buf *words, struct error *err)

@@ -149,11 +149,13 @@ static int run(const char *text, struct error *err)
 	lib.nft_ctx_buffer_error(nft);
 	lib.nft_ctx_buffer_output(nft);
 	int result = 0;
-	if (lib.nft_run_cmd_from_buffer(nft, text) != 0)
+	if (lib.nft_run_cmd_from_buffer(nft, text) != 0) {
+		auto_buf struct buf quote = BUF_INIT;
+		const char *said = lib.nft_ctx_get_error_buffer(nft);
+		buf_add_printable(&quote, said, strnlen(said, QUOTE_BYTES));
 		result = error_set(err, ERROR_SYSTEM,
-				   "cannot set the rules of '" NET_BRIDGE "': "
-				   "%.*s",
-				   QUOTE_BYTES, lib.nft_ctx_get_error_buffer(nft));
+				   "cannot set the rules of '" NET_BRIDGE "': %s", quote.data);
+	}
 	lib.nft_ctx_free(nft);
 	return result;
 }
