@@ -7,12 +7,14 @@
 #include "exec/capability.h"
 #include "exec/ledger.h"
 #include "sys/notify.h"
+#include "base/env.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "sys/privilege.h"
 
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <libssh/libssh.h>
 #include <linux/capability.h>
 #include <malloc.h>
@@ -62,8 +64,8 @@ static void learn_user(struct bangerd *d)
 /* For slow machines: the lab's guests are nested and emulated. */
 static unsigned timeout_from(const char *variable, unsigned otherwise_ms)
 {
-	const char *text = secure_getenv(variable);
-	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise_ms;
+	uint64_t ms = env_number(variable, otherwise_ms);
+	return ms <= INT_MAX ? (unsigned)ms : INT_MAX;
 }
 
 /* BANGER_DISK=dm-snapshot: for tests of one kind. */

@@ -8,6 +8,7 @@
  * are all QEMU's as much memory again as it has (6 MiB). */
 #include "driver/fc.h"
 #include "base/cleanup.h"
+#include "base/env.h"
 #include "base/mem.h"
 #include "sys/library.h"
 #include "sys/unix.h"
@@ -31,11 +32,10 @@ struct fc_api {
 uint64_t fc_call_ms(void)
 {
 #ifdef BANGER_FAILPOINTS
-	const char *text = secure_getenv("BANGER_FC_CALL_MS");
-	if (text)
-		return strtoul(text, NULL, 10);
-#endif
+	return env_number("BANGER_FC_CALL_MS", CALL_MS);
+#else
 	return CALL_MS;
+#endif
 }
 
 /* --- the library --- */

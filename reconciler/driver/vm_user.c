@@ -9,6 +9,7 @@
 #include "driver/id_hash.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "sys/unix.h"
 
 #include <dirent.h>
@@ -21,12 +22,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 int vm_user_base(uid_t *ret, struct error *err)
 {
 	const char *text = secure_getenv("BANGER_UID_BASE");
-	char *end;
+	uint64_t value;
 	*ret = VM_USER_BASE;
 	if (!text || !*text)
 		return 0;
-	unsigned long long value = strtoull(text, &end, 10);
-	if (text[0] < '0' || text[0] > '9' || *end || value < VM_USER_MIN ||
+	if (units_parse_u64(text, &value, err) < 0 || value < VM_USER_MIN ||
 	    value > INT32_MAX - VM_USER_COUNT)
 		return error_set(err, ERROR_INVALID,
 				 "BANGER_UID_BASE: '%.40s' is no user number from %u to %u", text,

@@ -1,4 +1,5 @@
 #include "exec/ledger.h"
+#include "base/env.h"
 #include "base/failpoint.h"
 
 #include <fcntl.h>
@@ -134,11 +135,10 @@ static int64_t min_age_ms(void)
 {
 #ifdef BANGER_FAILPOINTS
 	/* Nobody can make a process that is older than it is. */
-	const char *given = getenv("BANGER_GC_MIN_AGE_MS");
-	if (given)
-		return strtol(given, NULL, 10);
-#endif
+	return (int64_t)env_number("BANGER_GC_MIN_AGE_MS", LEDGER_MIN_AGE_MS);
+#else
 	return LEDGER_MIN_AGE_MS;
+#endif
 }
 
 bool ledger_takes(const struct ledger *ledger, const struct object *object, bool data)
