@@ -16,11 +16,11 @@ bool unit_is_there(const struct paths *paths)
 		"/etc/systemd/system",	   "/run/systemd/system", "/usr/local/lib/systemd/system",
 		"/usr/lib/systemd/system", "/lib/systemd/system",
 	};
-	/* The unit's bangerd works at the fixed places; BANGER_ROOT moves ours elsewhere. */
 	/* banger-vms.service says so: systemd would not start the one unit while it stops the
 	 * other. */
 	if (secure_getenv("BANGER_DAEMON"))
 		return false;
+	/* The unit's bangerd works at the fixed places; BANGER_ROOT moves ours elsewhere. */
 	if (!paths->system || strcmp(paths->state, "/var/lib/banger") != 0 ||
 	    access("/run/systemd/system", F_OK) < 0)
 		return false;
