@@ -25,6 +25,16 @@ def plumbing():
     return devices, [" ".join(line.split()) for line in loops]
 
 
+def keeps_its_own(home):
+    """What a wrote is not b's, and is there when its hypervisor was killed."""
+    shell(home, "a", "echo mine > /etc/mark && sync")
+    check("mark" not in shell(home, "b", "ls /etc"), "the other's disk is its own")
+    pid = home.vm("a")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_for("a comes back", PATIENCE, lambda: home.vm("a").get("pid") not in (None, 0, pid) and home.vm("a")["state"] == "ready", 0.5)
+    equal(shell(home, "a", "cat /etc/mark"), "mine", "what was synced")
+
+
 def scenario_drivers_conform(home):
     for program in ("test_driver_disk",):
         done = subprocess.run([os.path.join(BUILD, "tests", program)], capture_output=True, text=True, timeout=PATIENCE,
@@ -46,13 +56,7 @@ def scenario_snapshots_share_their_image(home):
     devices, loops = plumbing()
     equal(len(devices), 4, f"a snapshot and a base each: {devices}")
     equal(sorted(loop.rsplit("/", 1)[1] for loop in loops), ["root.cow 0", "root.cow 0", "rootfs.ext4 1"], "loops")
-    shell(home, "a", "echo mine > /etc/mark && sync")
-    check("mark" not in shell(home, "b", "ls /etc"), "the other's disk is its own")
-    # The hypervisor dies: the devices are made anew, the disk is kept.
-    pid = home.vm("a")["pid"]
-    os.kill(pid, signal.SIGKILL)
-    wait_for("a comes back", PATIENCE, lambda: home.vm("a").get("pid") not in (None, 0, pid) and home.vm("a")["state"] == "ready", 0.5)
-    equal(shell(home, "a", "cat /etc/mark"), "mine", "what was synced")
+    keeps_its_own(home)  # the devices are made anew
     home.banger("stop", "b")
     equal(len(plumbing()[0]), 2, "b has no devices while it is stopped")
     home.banger("delete", "-f", spec, "--yes")

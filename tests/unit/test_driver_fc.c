@@ -216,13 +216,11 @@ static void a_started_one_is_found_and_held(void **state)
 
 	/* It has no call for it: the caller kills. */
 	assert_int_equal(hv_firecracker.quit(w->dirfd, 1000, &err), -1);
-	proc_signal(w->pidfd, SIGKILL);
-	assert_int_equal(proc_wait_gone(w->pidfd, 5000), 0);
+	world_kill(w);
 	assert_int_equal(hv_firecracker.quit(w->dirfd, 1000, &err), 0);
 
 	/* Its sockets are there still, and are no hindrance. */
 	assert_int_equal(fstatat(w->dirfd, VM_FILE_VSOCK, &st, 0), 0);
-	close(take_fd(&w->pidfd));
 	if (world_start(w, &err) < 0)
 		fail_msg("%s", err.text);
 }
@@ -300,9 +298,7 @@ static void memory_and_disks_grow_as_the_release_can(void **state)
 	assert_int_equal(fstatat(w->dirfd, VM_FILE_ROOT_DISK, &st, 0), 0);
 	assert_int_equal(st.st_size, MIB); /* never less */
 
-	proc_signal(w->pidfd, SIGKILL);
-	assert_int_equal(proc_wait_gone(w->pidfd, 5000), 0);
-	close(take_fd(&w->pidfd));
+	world_kill(w);
 	assert_int_equal(hv_firecracker.grow_disk(w->dirfd, HV_DISK_ROOT, 2 * MIB, &err), -1);
 	assert_non_null(strstr(err.text, "cannot grow disk 'root': GET /vm/config: "));
 	script(w, "version 1.13.0\n");

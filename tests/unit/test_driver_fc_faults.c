@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <dirent.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -41,15 +40,6 @@ static const struct fault {
 	{ "crash", "", "ends instead of an answer",
 	  "firecracker ended at once: Error: told to crash", ERROR_SYSTEM, RETRY_BACKOFF },
 };
-
-static size_t count_entries(const char *path)
-{
-	auto_dir DIR *dir = opendir(path);
-	size_t count = 0;
-	while (dir && readdir(dir))
-		count++;
-	return count;
-}
 
 /* Only what a start leaves for people: the log, and the lock that nobody holds. */
 static void nothing_is_left(const struct world *w)

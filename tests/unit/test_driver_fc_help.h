@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "sys/proc.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -63,6 +64,15 @@ static inline void make_file(int dirfd, const char *name, const char *start, off
 	MUST(pwrite(fd, start, strlen(start), 0) == (ssize_t)strlen(start));
 }
 
+static inline size_t count_entries(const char *path)
+{
+	auto_dir DIR *dir = opendir(path);
+	size_t count = 0;
+	while (dir && readdir(dir))
+		count++;
+	return count;
+}
+
 static inline struct world *world_make(void)
 {
 	struct error err;
@@ -101,14 +111,19 @@ static inline struct world *world_make(void)
 	return w;
 }
 
+/* What it leaves stays. */
+static inline void world_kill(struct world *w)
+{
+	proc_signal(w->pidfd, SIGKILL);
+	MUST(proc_wait_gone(w->pidfd, 5000) == 0);
+	close(take_fd(&w->pidfd));
+}
+
 static inline void world_end(struct world *w)
 {
 	struct error err;
-	if (w->pidfd >= 0) {
-		proc_signal(w->pidfd, SIGKILL);
-		proc_wait_gone(w->pidfd, 5000);
-		close(w->pidfd);
-	}
+	if (w->pidfd >= 0)
+		world_kill(w);
 	close(w->dirfd);
 	fs_remove_tree(AT_FDCWD, w->root, &err);
 	free(w->vms);

@@ -12,7 +12,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <dirent.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -67,15 +66,6 @@ static bool jails_are_possible(void)
 	return waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-static size_t count_entries(const char *path)
-{
-	auto_dir DIR *dir = opendir(path);
-	size_t count = 0;
-	while (dir && readdir(dir))
-		count++;
-	return count;
-}
-
 /* Of the run; what belongs to the VM, and its lock and log, stay. */
 static void nothing_is_left(const struct world *w)
 {
@@ -122,14 +112,12 @@ static void a_jailed_one_has_a_root_and_a_user_of_its_own(void **state)
 			 -1);
 
 	/* Everything below the VM's directory goes, the VM's own files stay. */
-	proc_signal(w->pidfd, SIGKILL);
-	assert_int_equal(proc_wait_gone(w->pidfd, 5000), 0);
+	world_kill(w);
 	assert_int_equal(hv_files_remove(w->dirfd, &err), 0);
 	assert_int_equal(hv_files_remove(w->dirfd, &err), 0);
 	nothing_is_left(w);
 	assert_int_equal(fstatat(w->dirfd, VM_FILE_ROOT_DISK, &st, 0), 0);
 	assert_int_equal(st.st_nlink, 1);
-	close(take_fd(&w->pidfd));
 	if (world_start(w, &err) < 0)
 		fail_msg("%s", err.text);
 }
