@@ -42,6 +42,7 @@ def scenarios(parts):
                 if is_wanted(title, parts):
                     found.append((module, name, title, not getattr(fn, "takes_minutes", False)))
     gone = {part[1:] for part in parts if part[0] == "="} - {title for _, _, title, _ in found}
+    gone |= {part for part in parts if part[0] != "=" and not any(part in title for _, _, title, _ in found)}
     if gone:
         sys.exit(f"there is no scenario {', '.join(sorted(gone))}")
     # The long ones first, so that none is alone at the end.
