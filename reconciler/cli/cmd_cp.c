@@ -79,8 +79,9 @@ static void add_variable(struct buf *out, const char *name, const char *value)
 }
 
 /* A link that was named is meant to be what it leads to; those below it stay links. */
-static int send_it(int fd, const char *source, struct error *err)
+static int send_it(void *cookie, int fd, struct error *err)
 {
+	const char *source = *(const char *const *)cookie;
 	auto_ptr(tar) tar = tar_new(fd);
 	auto_free char *real = realpath(source, NULL);
 	struct stat st;
@@ -96,44 +97,22 @@ static int copy_in(struct cli *cli, const char *name, const cJSON *target, const
 {
 	auto_buf struct buf text = BUF_INIT;
 	auto_free char *base = base_of(source);
-	auto_close int said = spawn_scratch(err), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	auto_close int reader = -1;
-	auto_close int writer = -1;
-	struct error broken = { 0 };
-	int ends[2], status;
-	pid_t pid;
-	if (check_base(source, base, err) < 0)
+	auto_close int said = spawn_scratch(err);
+	int status;
+	if (said < 0 || check_base(source, base, err) < 0)
 		return -1;
-	if (said < 0 || pipe2(ends, O_CLOEXEC) < 0)
-		return error_sys(err, "cannot make a pipe");
-	reader = ends[0];
-	writer = ends[1];
 	buf_add(&text, "set -eu\numask 022\n");
 	add_variable(&text, "dst", path);
 	add_variable(&text, "base", base);
 	buf_add(&text, scratch_function);
 	buf_add(&text, sparse_function);
 	buf_add(&text, in_body);
-	const struct guest_script guest = { name, target, text.data, reader, null, said };
-	if (guest_start(&guest, &pid, err) < 0)
+	const struct guest_script guest = {
+		.name = name, .target = target, .text = text.data, .err = said
+	};
+	if (guest_send(cli, &guest, send_it, &source, &status, err) < 0)
 		return -1;
-	cleanup_close(&reader);
-	reader = -1;
-	int sent = send_it(writer, source, &broken);
-	if (sent < 0 && broken.sys != EPIPE)
-		kill(pid, SIGTERM);
-	cleanup_close(&writer);
-	writer = -1;
-	int reached = guest_wait(cli, &guest, pid, &status, err);
-	if (sent < 0 && broken.sys != EPIPE) {
-		*err = broken;
-		return -1;
-	}
-	if (reached < 0)
-		return -1;
-	if (status)
-		return copy_failed(name, said, status, err);
-	return sent < 0 ? (*err = broken, -1) : 0;
+	return status ? copy_failed(name, said, status, err) : 0;
 }
 
 /* --- out --- */

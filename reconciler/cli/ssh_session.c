@@ -10,6 +10,7 @@
 #include "sys/loop.h"
 #include "sys/proc.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -238,4 +239,34 @@ int guest_wait(struct cli *cli, const struct guest_script *script, pid_t pid, in
 		return 0;
 	auto_free char *said = script->err >= 0 ? spawn_tail(script->err) : xstrdup("");
 	return guest_lost(cli, script->name, said, err);
+}
+
+int guest_send(struct cli *cli, const struct guest_script *script,
+	       int (*send)(void *cookie, int fd, struct error *err), void *cookie, int *ret_status,
+	       struct error *err)
+{
+	struct guest_script piped = *script;
+	struct error broken = { 0 };
+	pid_t pid;
+	int ends[2];
+	auto_close int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_sys(err, "cannot make a pipe");
+	auto_close int reader = ends[0];
+	auto_close int writer = ends[1];
+	piped.in = reader;
+	piped.out = null;
+	if (guest_start(&piped, &pid, err) < 0)
+		return -1;
+	close(take_fd(&reader));
+	int sent = send(cookie, writer, &broken);
+	bool hung_up = sent < 0 && broken.sys == EPIPE;
+	if (sent < 0 && !hung_up)
+		kill(pid, SIGTERM); /* the end of a stream that is not whole is no end */
+	close(take_fd(&writer));
+	int reached = guest_wait(cli, &piped, pid, ret_status, err);
+	if (sent == 0 || (hung_up && (reached < 0 || *ret_status)))
+		return reached;
+	*err = broken;
+	return -1;
 }

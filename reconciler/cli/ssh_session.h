@@ -34,6 +34,12 @@ struct guest_script {
 int guest_start(const struct guest_script *script, pid_t *ret, struct error *err);
 int guest_wait(struct cli *cli, const struct guest_script *script, pid_t pid, int *ret_status,
 	       struct error *err);
+/* The same for a script that reads what send() writes, and says nothing on its standard output; of
+ * script only err counts. -1 also when send() failed, unless the script hung up: then its status
+ * says why. */
+int guest_send(struct cli *cli, const struct guest_script *script,
+	       int (*send)(void *cookie, int fd, struct error *err), void *cookie, int *ret_status,
+	       struct error *err);
 
 /* What to say of a connection that ended by itself: what became of the VM. Returns -1. */
 int guest_lost(struct cli *cli, const char *name, const char *said, struct error *err);

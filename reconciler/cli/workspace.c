@@ -9,8 +9,6 @@
 #include "cli/workspace_script.h"
 #include "sys/loop.h"
 
-#include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -233,6 +231,17 @@ int workspace_failure(const char *name, const char *path, int status, int said, 
 			 tail);
 }
 
+struct sender {
+	const struct transfer *transfer;
+	const char *cache;
+};
+
+static int send_transfer(void *cookie, int fd, struct error *err)
+{
+	const struct sender *sender = cookie;
+	return transfer_send(sender->transfer, sender->cache, fd, err);
+}
+
 /* The stream goes into ssh while the guest unpacks it. */
 static int stream(struct cli *cli, struct workspace *w, const char *name, const cJSON *target,
 		  struct error *err)
@@ -240,39 +249,19 @@ static int stream(struct cli *cli, struct workspace *w, const char *name, const 
 	struct prepare_script script = { .path = w->path,
 					 .checkout = w->options.mode != TRANSFER_METADATA,
 					 .force = w->options.force };
+	struct sender sender = { &w->transfer, cli->paths.cache };
 	auto_buf struct buf text = BUF_INIT;
-	auto_close int said = spawn_scratch(err), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	auto_close int reader = -1;
-	auto_close int writer = -1;
-	struct error broken = { 0 };
-	int ends[2], status;
-	pid_t pid;
-	if (said < 0 || pipe2(ends, O_CLOEXEC) < 0)
-		return error_sys(err, "cannot make a pipe");
-	reader = ends[0];
-	writer = ends[1];
-	prepare_script(&text, &script);
-	const struct guest_script guest = { name, target, text.data, reader, null, said };
-	if (guest_start(&guest, &pid, err) < 0)
+	auto_close int said = spawn_scratch(err);
+	int status;
+	if (said < 0)
 		return -1;
-	cleanup_close(&reader);
-	reader = -1;
-	int sent = transfer_send(&w->transfer, cli->paths.cache, writer, &broken);
-	if (sent < 0 && broken.sys != EPIPE)
-		kill(pid, SIGTERM); /* the end of a stream that is not whole is no end */
-	cleanup_close(&writer);
-	writer = -1;
-	int reached = guest_wait(cli, &guest, pid, &status, err);
-	/* A guest that hung up says why by its status; everything else that broke is our own word.
-	 */
-	bool guest_said = reached == 0 && status && !(sent < 0 && broken.sys != EPIPE);
-	if (guest_said)
-		workspace_failure(name, w->path, status, said, err);
-	else if (sent < 0 && (broken.sys != EPIPE || reached == 0))
-		*err = broken;
-	else
-		return reached;
-	return -1;
+	prepare_script(&text, &script);
+	const struct guest_script guest = {
+		.name = name, .target = target, .text = text.data, .err = said
+	};
+	if (guest_send(cli, &guest, send_transfer, &sender, &status, err) < 0)
+		return -1;
+	return status ? workspace_failure(name, w->path, status, said, err) : 0;
 }
 
 int workspace_send(struct cli *cli, struct workspace *workspace, const char *name,
