@@ -1,5 +1,6 @@
 /* base: what every layer leans on. */
 #include "base/buf.h"
+#include "base/env.h"
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/json.h"
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -151,6 +153,30 @@ static void files_are_bounded_and_replaced_whole(void **state)
 	assert_int_equal(fs_remove_tree(AT_FDCWD, outside, &err), 0);
 }
 
+static void numbers_of_the_environment_are_numbers(void **state)
+{
+	(void)state;
+	static const char name[] = "BANGER_TEST_NUMBER";
+	static const char *const none[] = { "", "15s", "x", "-1", " 7", "18446744073709551616" };
+	unsetenv(name);
+	assert_int_equal(env_number(name, 7), 7);
+	setenv(name, "15", 1);
+	assert_int_equal(env_number(name, 7), 15);
+	for (size_t i = 0; i < ARRAY_COUNT(none); i++) {
+		setenv(name, none[i], 1);
+		assert_int_equal(env_number(name, 7), 7);
+	}
+	unsetenv(name);
+}
+
+static void a_quote_is_one_line(void **state)
+{
+	(void)state;
+	auto_buf struct buf b = BUF_INIT;
+	buf_add_printable(&b, "Error: no\nadd x\t^^\x1b[1m\xff!", 24);
+	assert_string_equal(b.data, "Error: no add x ^^ [1m !");
+}
+
 /* As in the directory of a VM, where its hypervisor can make files. */
 static void what_others_laid_there_is_not_read(void **state)
 {
@@ -191,6 +217,8 @@ int main(void)
 		cmocka_unit_test(json_from_outside_is_read_by_type),
 		cmocka_unit_test(files_are_bounded_and_replaced_whole),
 		cmocka_unit_test(what_others_laid_there_is_not_read),
+		cmocka_unit_test(numbers_of_the_environment_are_numbers),
+		cmocka_unit_test(a_quote_is_one_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -193,6 +193,16 @@ static void the_pool_is_small(void)
 	take_away("a");
 }
 
+/* As somebody else would. */
+static void destroy(const char *name)
+{
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+	assert_int_equal(ioctl(fd, TUNSETPERSIST, 0UL), 0);
+}
+
 /* What a daemon that was killed left of a pool goes with the taps that nobody uses. */
 static void a_pool_is_found_by_name(void)
 {
@@ -200,6 +210,17 @@ static void a_pool_is_found_by_name(void)
 	make("cccccccccc");
 	assert_int_equal(net_tap_sweep("/nonexistent", &err), 0);
 	assert_int_equal(if_nametoindex("bgr-pool-0"), 0);
+	assert_int_equal(if_nametoindex("banger0"), 0);
+
+	/* Whichever there are, and without a tap in use to begin with. */
+	make("cccccccccc");
+	make("dddddddddd");
+	take_away("cccccccccc");
+	destroy("bgr-dddddddddd");
+	destroy("bgr-pool-0");
+	LINKS("banger0", "bgr-pool-1");
+	assert_int_equal(net_tap_sweep("/nonexistent", &err), 0);
+	assert_int_equal(if_nametoindex("bgr-pool-1"), 0);
 	assert_int_equal(if_nametoindex("banger0"), 0);
 }
 
