@@ -131,8 +131,9 @@ int child_become(const struct proc_user *user)
 {
 	if (!user)
 		return 0;
-	if (child_bound(0) < 0 ||
-	    syscall(SYS_setgroups, (size_t)(user->group ? 1 : 0), &user->group) < 0 ||
+	const gid_t *groups = user->groups ? user->groups : &user->group;
+	size_t count = user->groups ? user->group_count : user->group != 0;
+	if (child_bound(0) < 0 || syscall(SYS_setgroups, count, groups) < 0 ||
 	    syscall(SYS_setresgid, user->gid, user->gid, user->gid) < 0 ||
 	    syscall(SYS_setresuid, user->uid, user->uid, user->uid) < 0)
 		return -1;

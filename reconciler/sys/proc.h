@@ -16,7 +16,9 @@
 struct proc_user {
 	uid_t uid;
 	gid_t gid;
-	gid_t group; /* the only one beside gid; 0: none */
+	gid_t group;	     /* the only one beside gid; 0: none */
+	const gid_t *groups; /* or all of them, for one who is in more; borrowed */
+	size_t group_count;
 };
 
 struct proc_run {
