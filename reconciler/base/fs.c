@@ -72,8 +72,8 @@ int fs_tell(const char *path, const char *text)
 	return fd < 0 ? -1 : fs_write_all(fd, text, strlen(text));
 }
 
-int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
-	     struct error *err)
+int fs_write_for(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+		 gid_t group, struct error *err)
 {
 	auto_free char *tmp = xasprintf("%s.tmp%d", path, (int)gettid());
 	unlinkat(dirfd, tmp, 0);
@@ -81,13 +81,20 @@ int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t m
 		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return error_sys(err, "cannot create '%s'", tmp);
-	if (fs_write_all(fd, data, len) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0 ||
+	if ((group != (gid_t)-1 && fchown(fd, (uid_t)-1, group) < 0) ||
+	    fs_write_all(fd, data, len) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0 ||
 	    renameat(dirfd, tmp, dirfd, path) < 0) {
 		error_sys(err, "cannot write '%s'", path);
 		unlinkat(dirfd, tmp, 0);
 		return -1;
 	}
 	return 0;
+}
+
+int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+	     struct error *err)
+{
+	return fs_write_for(dirfd, path, data, len, mode, (gid_t)-1, err);
 }
 
 int fs_mkdirs(const char *path, mode_t mode, struct error *err)

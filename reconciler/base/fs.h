@@ -22,6 +22,9 @@ int fs_read_own(int dirfd, const char *name, size_t max_bytes, struct buf *ret, 
 int fs_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, struct error *err);
 int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
 	     struct error *err);
+/* The same; it is then of this group, at no moment readable by another. */
+int fs_write_for(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+		 gid_t group, struct error *err);
 /* mkdir -p with the mode for each new one; already there is success. */
 int fs_mkdirs(const char *path, mode_t mode, struct error *err);
 /* rm -rf below dirfd, never through a symlink; already gone is success. */

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/units.h"
 
@@ -42,6 +43,11 @@ const char *cli_value_at(const struct cli *cli, const char *name, size_t n)
 bool cli_flag(const struct cli *cli, const char *name)
 {
 	return !strcmp(cli_value(cli, name, "false"), "true");
+}
+
+bool cli_is_member(const struct cli *cli)
+{
+	return cli->system && geteuid() != 0;
 }
 
 int cli_duration(const struct cli *cli, const char *name, uint64_t *ret_ms, struct error *err)

@@ -67,6 +67,9 @@ const char *cli_value_at(const struct cli *cli, const char *flag, size_t n);
 /* A flag that holds a duration; 0 when it is absent. */
 int cli_duration(const struct cli *cli, const char *flag, uint64_t *ret_ms, struct error *err);
 
+/* Whoever calls is not the machine's root, whose bangerd he talks to. */
+bool cli_is_member(const struct cli *cli);
+
 /* cmd_history.c: the number of a revision, as people write it. */
 int revision_parse(const char *text, int64_t *ret, struct error *err);
 

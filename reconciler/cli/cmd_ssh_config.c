@@ -1,7 +1,8 @@
 /* ssh-config: let plain ssh, scp, rsync and editors find VMs as NAME.vm.
  *
- * bangerd keeps <state>/ssh_config; all that is done to the user's own file is one Include. A link
- * stays a link: the file it leads to is replaced, in its own directory, with its mode. */
+ * bangerd keeps <state>/ssh_config, and one for members of its group; all that is done to the
+ * user's own file is one Include. A link stays a link: the file it leads to is replaced, in its own
+ * directory, with its mode. */
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/conn.h"
@@ -67,10 +68,16 @@ static int config_write(const struct config *config, const struct buf *text, str
 	return fs_write(AT_FDCWD, config->path, text->data, text->len, config->mode, err);
 }
 
+static char *included(const struct cli *cli)
+{
+	return xasprintf("%s/%s", cli->paths.state,
+			 cli_is_member(cli) ? PATHS_GROUP_SSH_CONFIG : PATHS_SSH_CONFIG);
+}
+
 static int install(struct cli *cli, const struct config *config, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT;
-	auto_free char *ours = xasprintf("%s/ssh_config", cli->paths.state);
+	auto_free char *ours = included(cli);
 	if (strpbrk(ours, "\"\n*?["))
 		return error_set(err, ERROR_INVALID, "'%s' cannot be written into an ssh_config",
 				 ours);
@@ -110,7 +117,8 @@ int cmd_ssh_config(struct cli *cli)
 	if ((take ? paths_init(&cli->paths, cli->system, &err) : conn_open(cli, true, &err)) < 0)
 		return cli_fail(cli, &err);
 	if (!add && !take) {
-		cli_say(cli, "Include \"%s/ssh_config\"\n", cli->paths.state);
+		auto_free char *ours = included(cli);
+		cli_say(cli, "Include \"%s\"\n", ours);
 		return STATUS_DONE;
 	}
 	int failed = config_read(&config, &err);

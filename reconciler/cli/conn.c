@@ -167,7 +167,8 @@ static int connect_daemon(struct cli *cli, bool start, struct error *err)
 		return -1;
 	auto_close int runtime_dir = open_dir(cli->paths.runtime, err);
 	if (runtime_dir < 0)
-		return -1;
+		return cli_is_member(cli) && err->sys == ENOENT ? does_not_run(cli, start, err)
+								: -1;
 	int fd = unix_connect(runtime_dir, RPC_SOCKET, CONNECT_MS, 0, err);
 	if (fd >= 0)
 		return fd;
@@ -182,7 +183,7 @@ static int connect_daemon(struct cli *cli, bool start, struct error *err)
 		err->code = ERROR_UNAVAILABLE;
 		return -1;
 	}
-	if (!start || (cli->system && geteuid() != 0))
+	if (!start || cli_is_member(cli))
 		return does_not_run(cli, start, err);
 	return start_daemon(cli, runtime_dir, err);
 }

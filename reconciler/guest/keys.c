@@ -145,14 +145,9 @@ static int share(int dirfd, gid_t group, struct error *err)
 	auto_buf struct buf text = BUF_INIT;
 	if (fs_read(dirfd, "id_ed25519", KEY_FILE_MAX, &text, err) < 0)
 		return -1;
-	int result = fs_write(dirfd, GROUP_KEY, text.data, text.len, 0600, err);
+	int result = fs_write_for(dirfd, GROUP_KEY, text.data, text.len, 0640, group, err);
 	explicit_bzero(text.data, text.len);
-	if (result < 0)
-		return -1;
-	if (fchownat(dirfd, GROUP_KEY, 0, group, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    fchmodat(dirfd, GROUP_KEY, 0640, 0) < 0)
-		return error_sys(err, "cannot share '" GROUP_KEY "'");
-	return 0;
+	return result;
 }
 
 int keys_share(const char *state_dir, gid_t group, struct error *err)
