@@ -103,6 +103,10 @@ static int choose_image(struct adoption *adoption, char **ret_kernel, struct err
 	struct error ignored;
 	if (image_find(store, key, &image, err) < 0)
 		return error_wrap(err, "what image is it of? --image says it");
+	if (adoption->image_digest[0] && strcmp(adoption->image_digest, image.digest) != 0)
+		hv_foreign_refuse(&adoption->foreign,
+				  "its disk is an overlay of image %.12s and not of '%.60s'",
+				  adoption->image_digest, adoption->image);
 	free(adoption->image);
 	adoption->image = xstrdup(image.name[0] ? image.name : key);
 	str_copy(adoption->image_digest, sizeof(adoption->image_digest), image.digest);
@@ -252,9 +256,10 @@ static void run_inspect(struct work *work)
 	struct adoption *adoption = (struct adoption *)work;
 	const struct host *host = &adoption->d->host;
 	if (qemu_inspect(adoption->pid, adoption->socket, host->vms_dir, INSPECT_MS,
-			 &adoption->foreign, &adoption->err) == 0)
-		adopt_digests(host, &adoption->foreign, adoption->image_digest,
-			      adoption->kernel_digest);
+			 &adoption->foreign, &adoption->err) < 0)
+		return;
+	adopt_digests(host, &adoption->foreign, adoption->image_digest, adoption->kernel_digest);
+	adopt_judge(host, &adoption->foreign, adoption->image_digest);
 }
 
 static void inspected(struct work *work)

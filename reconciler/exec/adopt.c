@@ -57,11 +57,49 @@ void adopt_digests(const struct host *host, const struct hv_foreign *foreign, ch
 	digest_of(host, "kernels", foreign->kernel, ret_kernel);
 }
 
-static int link_disk(int dirfd, const char *name, const struct foreign_disk *disk,
+void adopt_judge(const struct host *host, struct hv_foreign *foreign, const char *image_digest)
+{
+	const struct foreign_disk *disk = &foreign->disks[0];
+	if (host->own_users && foreign->disk_count && disk->qcow2 && disk->base && !image_digest[0])
+		hv_foreign_refuse(foreign,
+				  "its disk '%.100s' is an overlay of '%.100s', which is no image "
+				  "in banger's store: bangerd opens no other file to a hypervisor",
+				  disk->path, disk->base);
+}
+
+static bool has_open(pid_t pid, const struct stat *file)
+{
+	auto_free char *path = xasprintf("/proc/%d/fd", (int)pid);
+	auto_dir DIR *dir = fs_list(AT_FDCWD, path);
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
+		struct stat st;
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_ino == file->st_ino &&
+		    st.st_dev == file->st_dev)
+			return true;
+	}
+	return false;
+}
+
+/* Of a path in a directory of somebody else's another file may have become meanwhile, /etc/shadow
+ * even, which would be given to a hypervisor next. */
+static int check_linked(int dirfd, const char *name, pid_t pid, const struct foreign_disk *disk,
+			struct error *err)
+{
+	struct stat st;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    has_open(pid, &st))
+		return 0;
+	return error_set(err, ERROR_CONFLICT,
+			 "'%s' is not the file that process %d has as its disk: something else "
+			 "was put in its place",
+			 disk->path, (int)pid);
+}
+
+static int link_disk(int dirfd, const char *name, pid_t pid, const struct foreign_disk *disk,
 		     struct error *err)
 {
 	if (linkat(AT_FDCWD, disk->path, dirfd, name, 0) == 0)
-		return 0;
+		return check_linked(dirfd, name, pid, disk, err);
 	if (errno == EXDEV)
 		return error_set(err, ERROR_CONFLICT,
 				 "its disk '%s' lies on another file system than banger's VMs: "
@@ -102,10 +140,10 @@ static int fill(int fd, const struct hv_foreign *foreign, const char *name,
 {
 	auto_free char *comment = xasprintf("root@%s", name);
 	bool qcow2 = foreign->disks[0].qcow2;
-	if (link_disk(fd, qcow2 ? VM_FILE_ROOT_OVERLAY : VM_FILE_ROOT_DISK, &foreign->disks[0],
-		      err) < 0 ||
+	if (link_disk(fd, qcow2 ? VM_FILE_ROOT_OVERLAY : VM_FILE_ROOT_DISK, foreign->pid,
+		      &foreign->disks[0], err) < 0 ||
 	    (foreign->disk_count > 1 &&
-	     link_disk(fd, VM_FILE_WORK_DISK, &foreign->disks[1], err) < 0))
+	     link_disk(fd, VM_FILE_WORK_DISK, foreign->pid, &foreign->disks[1], err) < 0))
 		return -1;
 	if (symlinkat(foreign->monitor, fd, VM_FILE_MONITOR) < 0)
 		return error_sys(err, "cannot link its monitor '%s'", foreign->monitor);

@@ -22,6 +22,8 @@ struct adopted *adopted_read(int vm_dirfd);
 /* The digests of the image and the kernel of ours that it runs; "" when they are none of ours. */
 void adopt_digests(const struct host *host, const struct hv_foreign *foreign, char ret_image[65],
 		   char ret_kernel[65]);
+/* Refuses what a start as a user of its own could not read. */
+void adopt_judge(const struct host *host, struct hv_foreign *foreign, const char *image_digest);
 /* Makes the directory of a new id. Nothing is left of one that failed. */
 int adopt_make(const struct host *host, const struct hv_foreign *foreign, const char *name,
 	       const char *image_digest, char ret_id[16], struct error *err);
