@@ -66,10 +66,6 @@ static bool parse_owner(const struct yaml_node *node, const struct path *path,
 static bool parse_source(const struct yaml_node *node, const struct path *path,
 			 const struct reader *r, struct file_spec *to)
 {
-	if (r->context->no_files) {
-		READER_FAULT(r, node, path, "%s", r->context->no_files);
-		return false;
-	}
 	to->source = reader_file(r, node, path, SOURCE_MAX);
 	return to->source != NULL;
 }

@@ -68,10 +68,8 @@ static int take_lines(const char *text, const struct reader *r, struct text_vec 
 	return 0;
 }
 
-static char *read_key_file(const struct reader *r, const char *path, struct error *err)
+char *spec_read_key_file(const char *path, struct error *err)
 {
-	if (r->context->read_file)
-		return r->context->read_file(r->context->cookie, path, err);
 	auto_buf struct buf text = BUF_INIT;
 	/* A FIFO or a terminal named by mistake must not hang the reader. */
 	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -84,14 +82,16 @@ static char *read_key_file(const struct reader *r, const char *path, struct erro
 	return buf_take(&text);
 }
 
+static char *read_key_file(const struct reader *r, const char *path, struct error *err)
+{
+	return r->context->read_file ? r->context->read_file(r->context->cookie, path, err)
+				     : spec_read_key_file(path, err);
+}
+
 static bool read_path(const struct yaml_node *node, const struct path *path, const struct reader *r,
 		      struct text_vec *to)
 {
 	struct error err = { 0 };
-	if (r->context->no_files) {
-		READER_FAULT(r, node, path, "%s", r->context->no_files);
-		return false;
-	}
 	const char *file = reader_file(r, node, path, KEY_PATH_MAX);
 	if (!file)
 		return false;

@@ -95,6 +95,7 @@ static void add_vm(struct file *file, struct draft *draft, const struct yaml_nod
 	draft->spec.file = file->source->name;
 	draft->spec.line = key->line;
 	draft->spec.column = key->column;
+	draft->spec.reader = loader->context->reader;
 	claims_add(&loader->claims, draft, NULL, file->source->name);
 	struct vm_spec *spec = draft_finish(draft, &file->reader);
 	loaded_vec_push(&loader->vms, (struct loaded){ spec, loader->vms.count });

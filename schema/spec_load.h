@@ -59,7 +59,9 @@ struct spec_context {
 	const char *default_image;	 /* NULL: "tiny" */
 	const struct image_hint *images; /* what is known about images, for the memory default */
 	size_t image_count;
-	/* Reads a small file for ssh_keys paths; NULL: plain reading. Returns malloc'ed text. */
+	/* Reads a small file for ssh_keys paths; NULL: spec_read_key_file(). Returns malloc'ed
+	 * text.
+	 */
 	char *(*read_file)(void *cookie, const char *path, struct error *err);
 	void *cookie;
 	/* Absolute; what "~/" stands for. NULL: $HOME, and refused when that is not absolute. */
@@ -67,12 +69,13 @@ struct spec_context {
 	/* The sources are a part of a stack: whom their VMs depend on is checked by whoever joins
 	 * the parts, by spec_depends_check(). */
 	bool part;
-	/* Whoever wrote it may not have files of this host read: why, and what to do. Paths of
-	 * `files` and `ssh_keys` are then faults. NULL: he may. */
-	const char *no_files;
+	uint32_t reader; /* of what is loaded: struct vm_spec */
 	/* Of vm_spec_with() only: relative paths are below it; NULL: refused. */
 	const char *directory;
 };
+
+/* The file as text, the caller's; at most 64 KiB. NULL with err. */
+char *spec_read_key_file(const char *path, struct error *err);
 
 struct spec_set {
 	char *stack;	      /* from `stack:`, NULL when no file names one; owned */

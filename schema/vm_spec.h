@@ -91,6 +91,9 @@ struct vm_spec {
 	 * file. */
 	const char *file;
 	int line, column;
+	/* Nor this: the user of this host whose spec it is. `files` are read with his rights, and
+	 * his git identity goes along. 0: those of whoever runs it. */
+	uint32_t reader;
 
 	const char *image;
 	const char *kernel;	 /* "" = the image's kernel */

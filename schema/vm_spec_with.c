@@ -213,6 +213,9 @@ struct vm_spec *vm_spec_with(const struct vm_spec *base, const char *name,
 		draft.spec = *base;
 	check_name(name ? name : draft.spec.name, &draft.spec, &sink);
 	read_all(&draft, assignments, count, &reader);
+	/* Files that were there stay as they are: whoever changes something else reads none. */
+	if (!base || draft.origin[field_index(field_find("files"))])
+		draft.spec.reader = context->reader;
 	if (faults_to_error(&faults, err) < 0)
 		return NULL;
 	return draft_finish(&draft, &reader);

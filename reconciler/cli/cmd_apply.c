@@ -70,7 +70,7 @@ static int request_read(struct cli *cli, bool deletes, struct request *ret, stru
 	add_policies(cli, ret->params);
 	if (!deletes)
 		look_at_workspaces(cli, ret);
-	ret->fd = sources_to_wire(&ret->sources, ret->params, err);
+	ret->fd = sources_to_wire(cli, &ret->sources, ret->params, err);
 	return ret->fd < 0 ? -1 : 0;
 }
 
@@ -402,7 +402,7 @@ static int apply_plan_file(struct cli *cli, const char *path)
 	if (plan_file_read(path, &request.sources, &request.params, &reply, &err) < 0 ||
 	    planned_take(reply, &planned, &err) < 0 || plan_file_check(&request.sources, &err) < 0)
 		return cli_fail(cli, &err);
-	request.fd = sources_to_wire(&request.sources, request.params, &err);
+	request.fd = sources_to_wire(cli, &request.sources, request.params, &err);
 	if (request.fd < 0)
 		return cli_fail(cli, &err);
 	add_policies(cli, request.params); /* only --rollback is left to say here */

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/conn.h"
+#include "cli/key_files.h"
 #include "cli/prepare.h"
 #include "cli/spec_flags.h"
 #include "cli/ssh_session.h"
@@ -230,6 +231,7 @@ static int create(struct cli *cli, const struct run *run, struct error *err)
 	json_add_str(params, "name", run->name);
 	if (spec_flags(cli, cJSON_AddArrayToObject(params, "set"), err) < 0)
 		return STATUS_SSH;
+	key_files_of_set(cli, params);
 	json_add_bool(params, "start", true);
 	json_add_bool(params, "ephemeral", run->remove);
 	if (conn_call(cli, "vm.create", params, &reply, err) < 0)

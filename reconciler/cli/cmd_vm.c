@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/conn.h"
+#include "cli/key_files.h"
 #include "cli/planned.h"
 #include "cli/spec_flags.h"
 #include "cli/wait.h"
@@ -207,6 +208,7 @@ int cmd_create(struct cli *cli)
 	json_add_str(params, "name", cli->args.words.at[0]);
 	if (spec_assignments(cli, cJSON_AddArrayToObject(params, "set"), &err) < 0)
 		return cli_misused(cli, "%s", err.text);
+	key_files_of_set(cli, params);
 	json_add_bool(params, "start", start);
 	if (conn_call(cli, "vm.create", params, &reply, &err) < 0)
 		return cli_fail_vm(cli, cli->args.words.at[0], &err);
@@ -261,6 +263,7 @@ int cmd_set(struct cli *cli)
 		return cli_misused(cli, "%s", err.text);
 	if (!cJSON_GetArraySize(set))
 		return cli_misused(cli, "nothing to change: banger set %s KEY=VALUE...", name);
+	key_files_of_set(cli, params);
 	if (cli_flag(cli, "allow-data-loss"))
 		json_add_bool(params, "allow_data_loss", true);
 	json_add_bool(params, "dry_run", true);

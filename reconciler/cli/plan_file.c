@@ -34,7 +34,8 @@ int plan_file_write(const char *path, const struct sources *sources, const cJSON
 	json_add_str(file, "source", sources->path);
 	cJSON_AddItemToObject(file, "documents", documents_of(sources));
 	cJSON *options = cJSON_Duplicate(params, true);
-	static const char *const not_options[] = { "documents", "stack", "path", "state", "meant" };
+	static const char *const not_options[] = { "documents", "stack",     "path",
+						   "state",	"key_files", "meant" };
 	for (size_t i = 0; i < ARRAY_COUNT(not_options); i++)
 		cJSON_DeleteItemFromObject(options, not_options[i]);
 	cJSON_AddItemToObject(file, "options", options);

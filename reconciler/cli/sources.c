@@ -1,5 +1,6 @@
 #include "cli/sources.h"
 #include "cli/cli.h"
+#include "cli/key_files.h"
 #include "base/fs.h"
 #include "rpc/rpc.h"
 
@@ -247,7 +248,8 @@ static int write_texts(const struct sources *sources, struct error *err)
 	return take_fd(&fd);
 }
 
-int sources_to_wire(const struct sources *sources, cJSON *params, struct error *err)
+int sources_to_wire(const struct cli *cli, const struct sources *sources, cJSON *params,
+		    struct error *err)
 {
 	cJSON *documents = cJSON_AddArrayToObject(params, "documents");
 	size_t size = 0;
@@ -266,6 +268,8 @@ int sources_to_wire(const struct sources *sources, cJSON *params, struct error *
 	const char *home = secure_getenv("HOME"); /* what "~/" is for the one who calls */
 	if (home && home[0] == '/')
 		json_add_str(params, "home", home);
+	auto_free struct spec_source *list = sources_for_load(sources);
+	key_files_of_sources(cli, list, sources->docs.count, params);
 	auto_free char *text = size > RPC_FRAME_MAX / 2 ? json_print(params) : NULL;
 	if (text && strlen(text) > RPC_FRAME_MAX - 4096)
 		return error_set(err, ERROR_INVALID,

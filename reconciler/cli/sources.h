@@ -29,7 +29,8 @@ void sources_clear(struct sources *sources);
 #define auto_sources __attribute__((cleanup(sources_clear)))
 
 /* rpc/METHODS.md "source": adds documents, stack and path to params, and returns the memfd. */
-int sources_to_wire(const struct sources *sources, cJSON *params, struct error *err);
+int sources_to_wire(const struct cli *cli, const struct sources *sources, cJSON *params,
+		    struct error *err);
 /* The document's shown name for a path that the daemon quotes; path itself when it is none. */
 const char *sources_shown(const struct sources *sources, const char *path);
 /* For spec_load(); the array is the caller's, everything in it borrowed. */

@@ -124,7 +124,10 @@ static int wanted_past(struct request *request, int64_t rev, struct wanted *want
 		return -1;
 	for (size_t i = 0; i < past->set.count; i++)
 		if (past->set.vms[i]->files.count &&
-		    conn_check_trusted(request->conn, "to go back to a spec with 'files'", err) < 0)
+		    past->set.vms[i]->reader != conn_actor(request->conn).uid &&
+		    conn_check_trusted(request->conn,
+				       "to go back to a spec with 'files' of somebody else's",
+				       err) < 0)
 			return -1;
 	wanted->options.rollback = rev;
 	wanted->stack = past->set.stack;

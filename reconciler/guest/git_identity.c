@@ -142,13 +142,21 @@ void git_user_parse(const char *text, struct git_user *user)
 	}
 }
 
-static void read_file(const char *home, const char *name, struct git_user *user)
+static int read_own(const char *path, struct buf *ret, struct error *err)
+{
+	auto_close int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? -1 : fs_read_fd(fd, path, GITCONFIG_MAX, ret, err);
+}
+
+static void read_file(const char *home, const char *name, const struct person *reader,
+		      struct git_user *user)
 {
 	struct error unread;
 	auto_free char *path = xasprintf("%s/%s", home, name);
 	auto_buf struct buf text = BUF_INIT;
-	auto_close int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd >= 0 && fs_read_fd(fd, path, GITCONFIG_MAX, &text, &unread) == 0)
+	int failed = reader ? person_read(reader, path, GITCONFIG_MAX, &text, &unread)
+			    : read_own(path, &text, &unread);
+	if (failed == 0)
 		git_user_parse(text.data, user);
 }
 
@@ -170,13 +178,13 @@ static void add_value(struct buf *to, const char *key, const char *value)
 	buf_add(to, "\"\n");
 }
 
-bool git_identity(const char *home, struct buf *ret)
+bool git_identity(const char *home, const struct person *reader, struct buf *ret)
 {
 	if (!home || home[0] != '/')
 		return false;
 	struct git_user user = { 0 };
-	read_file(home, ".config/git/config", &user);
-	read_file(home, ".gitconfig", &user);
+	read_file(home, ".config/git/config", reader, &user);
+	read_file(home, ".gitconfig", reader, &user);
 	auto_buf struct buf text = BUF_INIT;
 	add_value(&text, "name", user.name);
 	add_value(&text, "email", user.email);

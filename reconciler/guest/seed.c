@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "driver/driver.h"
 #include "sys/archive_library.h"
+#include "sys/person.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -31,7 +32,8 @@ struct writer {
 	struct archive *archive;
 	cJSON *files; /* borrowed: the list in seed.json */
 	int64_t count;
-	uint64_t total; /* bytes of the user's files so far */
+	uint64_t total;		     /* bytes of the user's files so far */
+	const struct person *reader; /* of these; NULL: as we are */
 };
 
 static void cleanup_archive(struct archive **archive)
@@ -101,23 +103,37 @@ static int add_host_keys(struct writer *w, int vm_dirfd, struct error *err)
 }
 
 /* Not a regular file: a FIFO or a device would never end, so it is refused before it is read. */
-static int read_source(const char *source, uint64_t room, struct buf *ret, struct error *err)
+static int read_own(const char *source, uint64_t room, struct buf *ret, struct error *err)
 {
 	auto_close int fd = open(source, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0)
-		return error_sys(err, "file '%s'", source);
 	struct stat st;
-	if (fstat(fd, &st) < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_sys(err, "file '%s'", source);
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, ERROR_INVALID, "file '%s' is not a regular file", source);
-	if ((uint64_t)st.st_size <= room && fs_read_fd(fd, source, room, ret, err) == 0)
+	if (fs_read_fd(fd, source, room, ret, err) == 0)
 		return 0;
-	if ((uint64_t)st.st_size <= room && err->code == ERROR_SYSTEM)
+	if (err->code == ERROR_SYSTEM)
 		return error_wrap(err, "file '%s'", source);
-	return error_set(err, ERROR_INVALID,
-			 "file '%s' makes the files larger than %u MiB together", source,
-			 SEED_FILES_MAX >> 20);
+	err->sys = EFBIG;
+	return -1;
+}
+
+/* reader NULL: as we are. */
+static int read_source(const struct person *reader, const char *source, uint64_t room,
+		       struct buf *ret, struct error *err)
+{
+	int failed = reader ? person_read(reader, source, room, ret, err)
+			    : read_own(source, room, ret, err);
+	if (failed == 0)
+		return 0;
+	if (err->sys == EFBIG)
+		return error_set(err, ERROR_INVALID,
+				 "file '%s' makes the files larger than %u MiB together", source,
+				 SEED_FILES_MAX >> 20);
+	return reader ? error_append(err, " (read as user %u, whose spec names it)",
+				     (unsigned)reader->uid)
+		      : -1;
 }
 
 static int add_spec_files(struct writer *w, const struct file_list *files, struct error *err)
@@ -125,7 +141,8 @@ static int add_spec_files(struct writer *w, const struct file_list *files, struc
 	for (size_t i = 0; i < files->count; i++) {
 		const struct file_spec *file = &files->at[i];
 		auto_buf struct buf data = BUF_INIT;
-		if (read_source(file->source, SEED_FILES_MAX - w->total, &data, err) < 0 ||
+		if (read_source(w->reader, file->source, SEED_FILES_MAX - w->total, &data, err) <
+			    0 ||
 		    add_file(w, file->path, file->mode, file->owner, &data, err) < 0)
 			return -1;
 		w->total += data.len;
@@ -139,8 +156,13 @@ static int add_git_identity(struct writer *w, const struct seed *seed, struct er
 	for (size_t i = 0; i < files->count; i++)
 		if (!strcmp(files->at[i].path, GITCONFIG_PATH))
 			return 0;
+	if (seed->spec->reader && !w->reader)
+		return 0;
 	auto_buf struct buf text = BUF_INIT;
-	if (!git_identity(seed->home ? seed->home : secure_getenv("HOME"), &text))
+	const char *home = seed->home  ? seed->home
+			   : w->reader ? w->reader->home
+				       : secure_getenv("HOME");
+	if (!git_identity(home, w->reader, &text))
 		return 0;
 	return add_file(w, GITCONFIG_PATH, 0644, "root:root", &text, err);
 }
@@ -242,11 +264,24 @@ static cJSON *describe(const struct seed *seed)
 	return json;
 }
 
+/* Whoever wanted it may have left this host since. Without him there is nobody to read as. */
+static int find_reader(const struct vm_spec *spec, struct person *ret, struct error *err)
+{
+	if (!spec->reader || person_find(spec->reader, ret, err) == 0 || !spec->files.count)
+		return 0;
+	error_wrap(err, "its 'files' are read as who wanted them");
+	return error_append(err, ": somebody else has to apply its spec");
+}
+
 /* The files first, as they are read; the description that lists them last. */
 static int write_members(struct archive *archive, const struct seed *seed, struct error *err)
 {
+	auto_person struct person reader = { 0 };
 	auto_json cJSON *json = describe(seed);
 	struct writer w = { .archive = archive, .files = cJSON_AddArrayToObject(json, "files") };
+	if (find_reader(seed->spec, &reader, err) < 0)
+		return -1;
+	w.reader = reader.uid ? &reader : NULL;
 	if (add_member(archive, "banger", NULL, 0, err) < 0 ||
 	    add_member(archive, "banger/files", NULL, 0, err) < 0 ||
 	    add_host_keys(&w, seed->vm_dirfd, err) < 0 || add_git_identity(&w, seed, err) < 0 ||

@@ -47,7 +47,8 @@ void plan_leave_restarts(struct vm_plan *plan, const struct vm_spec *want,
 		set_pending(plan, CLASS_NONE);
 		plan->instead = vm_spec_copy(have);
 	}
-	plan->instead->file = want->file; /* which outlives the plan, as all of want does */
+	plan->instead->file = want->file;     /* which outlives the plan, as all of want does */
+	plan->instead->reader = have->reader; /* its `files` are those it has */
 	plan->pending = true;
 	plan->worst = worst_of_rest(plan);
 	plan->kind = plan->worst == CLASS_NONE ? ACTION_KEEP : ACTION_LIVE;

@@ -20,9 +20,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RPC_FRAME_MAX (1u << 20)
-#define RPC_FDS_MAX   64
-#define RPC_SOCKET    "bangerd.sock" /* below paths.runtime */
+#define RPC_FRAME_MAX	  (1u << 20)
+#define RPC_FDS_MAX	  64
+#define RPC_KEY_FILES_MAX 64		 /* params.key_files */
+#define RPC_SOCKET	  "bangerd.sock" /* below paths.runtime */
 
 /* --- framing, both ends: bytes in, whole frames out; never blocks, no descriptors --- */
 struct rpc_frames {

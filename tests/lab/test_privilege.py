@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 
+from test_adopt import by_hand
+
 from harness import BUILD, PATIENCE, Failed, Result, Rpc, check, equal, wait_for
 
 BOOT = PATIENCE * 3
@@ -140,11 +142,16 @@ class Person:
     def banger(self, *argv, **more):
         return self.run(os.path.join(BUILD, "banger"), "--system", *argv, **more)
 
+    def path(self, name):
+        return os.path.join(self.env["HOME"], name)
+
     def file(self, name, text):
-        path = os.path.join(self.env["HOME"], name)
+        """Hers, and nobody else can read it."""
+        path = self.path(name)
         with open(path, "w") as f:
             f.write(text)
-        os.chmod(path, 0o644)
+        os.chmod(path, 0o600)
+        shutil.chown(path, self.name, self.name)
         return path
 
     def end(self):
@@ -169,20 +176,19 @@ for method, params, text in json.load(sys.stdin):
 """
 
 SPECS = {
-    "files": "version: 1\nstack: s\nvms: {x: {files: [{source: /etc/shadow, path: /x}]}}\n",
-    "files, relative": "version: 1\nstack: s\nvms: {x: {files: [{source: ./shadow, path: /x}]}}\n",
-    "files, by defaults": "version: 1\nstack: s\ndefaults: {files: [{source: /etc/shadow, path: /x}]}\nvms: {x: {}}\n",
-    "files, ours by a link": "version: 1\nstack: s\nvms: {x: {files: [{source: HOME/link, path: /x}]}}\n",
     "keys": "version: 1\nstack: s\nvms: {x: {ssh_keys: [/etc/shadow]}}\n",
+    "keys, relative": "version: 1\nstack: s\nvms: {x: {ssh_keys: [../../../../../../../../../../../etc/shadow]}}\n",
+    "keys, by defaults": "version: 1\nstack: s\ndefaults: {ssh_keys: [/etc/shadow]}\nvms: {x: {}}\n",
+    "keys, ours by a link": "version: 1\nstack: s\nvms: {x: {ssh_keys: [HOME/link]}}\n",
+    "a reader": "version: 1\nstack: s\nvms: {x: {reader: 0}}\n",
+    "a file's reader": "version: 1\nstack: s\nvms: {x: {files: [{source: /etc/shadow, path: /x, reader: 0}]}}\n",
     "kernel": "version: 1\nstack: s\nvms: {x: {kernel: /etc/shadow}}\n",
     "image": "version: 1\nstack: s\nvms: {x: {image: ../../../../etc/shadow}}\n",
 }
 REFUSED = [
-    ["vm.create", {"name": "x", "set": ["files=/etc/shadow:/x"]}, None],
-    ["vm.create", {"name": "x", "set": ["files=[{source: /etc/shadow, path: /x}]"]}, None],
+    ["vm.create", {"name": "x", "set": ["reader=0"]}, None],
     ["vm.create", {"name": "x", "set": ["ssh_keys=/etc/shadow"]}, None],
     ["vm.create", {"name": "x", "set": ["kernel=/etc/shadow"]}, None],
-    ["vm.set", {"name": "m", "set": ["files=/etc/shadow:/x"], "restart": True}, None],
     ["vm.set", {"name": "m", "set": ["ssh_keys=/etc/shadow"]}, None],
     ["vm.logs", {"name": "../../../../../etc/shadow"}, None],
     ["image.pull", {"name": "../../../../etc/shadow"}, None],
@@ -217,14 +223,19 @@ def member_uses_a_vm(alice, home):
 
 
 def member_reads_no_file_of_roots(alice, home):
-    os.symlink(SHADOW, os.path.join(alice.env["HOME"], "link"))
+    os.symlink(SHADOW, alice.path("link"))
+    os.makedirs(alice.path("specs"), 0o755)
+    os.symlink(SHADOW, alice.path("specs/a.yaml"))
+    for source in (SHADOW, alice.path("link"), alice.path("specs")):
+        said = alice.banger("apply", "-f", source, "--yes", code=None)
+        check(said.code != 0 and "Permission denied" in said.err, said)
     for what, text in SPECS.items():
         path = alice.file("spec.yaml", text.replace("HOME", alice.env["HOME"]))
         said = alice.banger("apply", "-f", path, "--yes", code=None)
         check(said.code != 0, f"{what}: {said}")
         no_secret(str(said), what)
-        if what.startswith(("files", "keys")):
-            check("only root may name files" in said.err and "spec.yaml" in said.err, said)
+        if what.startswith("keys"):
+            check("you cannot read '/" in said.err and "spec.yaml" in said.err, said)
     # Root's own spec names a file: it is not for a member to want that again.
     rpc = Rpc(home)
     made = rpc.call("vm.create", {"name": "roots", "start": False, "set": ["files=/etc/hostname:/x", "work_disk=0"]})
@@ -245,6 +256,109 @@ def member_reads_no_file_of_roots(alice, home):
               f"{request}: {answer}")
     check(not any(vm["name"] == "x" and vm["state"] not in ("failed", "pending", "creating") for vm in home.banger("ps", "-o", "json").json()), "no such VM runs")
     check(home.daemon_pid(), "bangerd goes on")
+
+
+FILES = {
+    SHADOW: "Permission denied",
+    "HOME/link": "Permission denied",
+    "/proc/PID/root/etc/shadow": "Permission denied",
+    "/proc/PID/environ": "Permission denied",
+    "/proc/self/maps": "is not a regular file",
+    "HOME/fifo": "is not a regular file",
+    "HOME/large": "larger than 16 MiB",
+    "HOME/gone": "No such file",
+}
+SMALL = ["--memory", "128Mi", "--vcpus", "1", "--work-disk", "16Mi", "--system-disk", "512Mi"]
+
+
+def her_files_go_in(alice, home):
+    note, key = alice.file("note", "first\n"), alice.path("id")
+    alice.file(".gitconfig", "[user]\n\tname = Alice Liddell\n")
+    alice.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+    os.chmod(key + ".pub", 0o600)
+    alice.banger("create", "m", *SMALL, "--set", f"files={note}:/root/note", "--set", f"ssh_keys={key}.pub")
+
+    def inside(*argv):
+        return alice.banger("ssh", "m", "--", *argv).out
+
+    equal(inside("cat", "/root/note"), "first\n", "her file")
+    check("Alice Liddell" in inside("cat", "/root/.gitconfig"), "her git identity")
+    alice.banger("ssh-config", "--install")
+    equal(alice.run("ssh", "-o", "BatchMode=yes", "m.vm", "cat", "/root/note").out, "first\n", "plain ssh")
+    mine = alice.run("ssh", "-o", "BatchMode=yes", "-o", "IdentityFile=none", "-i", key, "-F", "none", "-o", "StrictHostKeyChecking=no",
+                     "-o", "UserKnownHostsFile=/dev/null", f"root@{home.vm('m')['address']}", "-p", str(home.vm("m")["ssh_port"]), "echo", "mine")
+    equal(mine.out, "mine\n", "her own key")
+    alice.banger("ssh-config", "--uninstall")
+    check(not os.path.exists(alice.path(".ssh/config")), "no trace of it")
+    # Read anew at every start, by whichever bangerd and whoever starts it.
+    alice.file("note", "second\n")
+    home.kill_daemon()
+    home.banger("restart", "m", timeout=BOOT)
+    equal(inside("cat", "/root/note"), "second\n", "her file after a restart")
+    check("Alice Liddell" in inside("cat", "/root/.gitconfig"), "her git identity after a restart")
+
+
+def what_is_not_hers_does_not(alice, home):
+    os.symlink(SHADOW, alice.path("link"))
+    alice.run("mkfifo", alice.path("fifo"))
+    os.truncate(alice.file("large", ""), (16 << 20) + 1)
+    for source, why in FILES.items():
+        source = source.replace("HOME", alice.env["HOME"]).replace("PID", str(home.daemon_pid()))
+        alice.banger("create", "n", *SMALL, "--no-start", "--set", f"files={source}:/x")
+        said = alice.banger("start", "n", code=None)
+        check(said.code != 0 and why in said.err and "n" in said.err, f"{source}: {said}")
+        no_secret(str(said) + alice.banger("why", "n", code=None).out + home.log(), source)
+        alice.banger("delete", "n", "--yes")
+    spec = alice.file("vms.yaml", "version: 1\nvms: {n: {memory: 128Mi, work_disk: 0, system_disk: 512Mi, files: [{source: ./link, path: /x}]}}\n")
+    said = alice.banger("apply", "-f", spec, "--yes", code=None)
+    check(said.code != 0 and "Permission denied (read as user" in said.err, said)
+    alice.banger("delete", "-f", spec, "--yes")
+    # Root's VM stays as it was whoever names a file in it, and its file is root's.
+    secret = os.path.join(home.dir, "secret")
+    with open(secret, "w") as f:
+        f.write("root's\n")
+    os.chmod(secret, 0o600)
+    home.banger("create", "roots", *SMALL, "--no-start", "--set", f"files={secret}:/x")
+    alice.banger("set", "roots", f"files={secret}:/y", "--yes")
+    said = alice.banger("start", "roots", code=None)
+    check(said.code != 0 and "Permission denied (read as user" in said.err, said)
+    alice.banger("delete", "roots", "--yes")
+
+
+def her_repositories(alice, home):
+    repo, roots = alice.path("repo"), os.path.join(home.dir, "roots-repo")
+    os.makedirs(roots, 0o700)
+    sh("git", "init", "-q", roots)
+    git = ["git", "-C", repo, "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    alice.run("git", "init", "-q", repo)
+    alice.run("ln", "-s", SHADOW, os.path.join(repo, "passwords"))
+    alice.run(*git, "add", "passwords")
+    alice.run(*git, "commit", "-qm", "x")
+    said = alice.banger("run", "--dry-run", repo)
+    no_secret(str(said), "a link in a repository")
+    alice.run("mkdir", alice.path("other"))
+    alice.file("other/.git", f"gitdir: {roots}/.git\n")
+    check(alice.banger("run", "--dry-run", alice.path("other"), code=None).code != 0, "root's repository")
+
+
+def scenario_members_bring_files_of_their_own(home):
+    """files, ssh_keys, git identity and repositories of an ordinary member, at every start; nothing that he cannot read himself."""
+    made = subprocess.run(["groupadd", "--system", "banger"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    alice = None
+    try:
+        alice = Person(home, "alice", ["banger"])
+        said = alice.banger("ps", code=None)
+        check(said.code != 0 and "only root can start it" in said.err, said)
+        home.banger("ps")
+        her_files_go_in(alice, home)
+        what_is_not_hers_does_not(alice, home)
+        her_repositories(alice, home)
+        alice.banger("delete", "m", "--yes")
+    finally:
+        if alice:
+            alice.end()
+        if made:
+            sh("groupdel", "banger", code=None)
 
 
 def scenario_members_of_the_group_use_vms_and_read_nothing(home):
@@ -272,3 +386,37 @@ def scenario_members_of_the_group_use_vms_and_read_nothing(home):
                 person.end()
         if made:
             sh("groupdel", "banger", code=None)
+
+
+def scenario_adopting_opens_no_foreign_file(home):
+    """An overlay over a file that is no image of banger's, and a disk that somebody replaces meanwhile, are refused."""
+    home.banger("create", "a", *SMALL, "--no-start")  # brings kernel and image
+    kernel = f"{home.state}/kernels/names/debian-cloud/vmlinuz"
+    base, disk = os.path.join(home.work, "base.img"), os.path.join(home.work, "disk.img")
+    for path in (base, disk):
+        sh("mke2fs", "-q", "-t", "ext4", path, "16M")
+    sh("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", os.path.join(home.work, "over.qcow2"))
+
+    def hand(name, file, kind):
+        directory = os.path.join(home.work, name)
+        child = by_hand(home, directory, "-S", "-machine", "q35", "-m", "128M", "-kernel", kernel, "-qmp", "unix:control,server=on,wait=off",
+                        "-drive", f"file={file},if=virtio,format={kind}")
+        # The monitor is there before the disks are opened.
+        wait_for("it answers", BOOT, lambda: home.banger("adopt", str(child.pid), "--image", "tiny", code=None).code == 0, 0.5)
+        return child.pid
+
+    over = hand("over", os.path.join(home.work, "over.qcow2"), "qcow2")
+    said = home.banger("adopt", str(over), "--take", "--name", "x", "--image", "tiny", code=3)
+    check("overlay of" in said.err and base in said.err, said)
+    raw = hand("raw", disk, "raw")
+    os.rename(disk, disk + ".gone")
+    sh("mke2fs", "-q", "-t", "ext4", disk, "16M")
+    said = home.banger("adopt", str(raw), "--take", "--name", "x", "--image", "tiny", code=3)
+    check("is not the file that process" in said.err, said)
+    equal(os.stat(disk).st_uid, 0, "whose the file is")
+    os.unlink(disk)
+    os.rename(disk + ".gone", disk)
+    home.banger("adopt", str(raw), "--take", "--name", "x", "--image", "tiny")
+    equal(home.vm("x")["pid"], raw, "the right one is taken")
+    home.banger("kill", "x")
+    home.banger("delete", "x", "a", "--yes")

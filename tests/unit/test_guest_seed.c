@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <libssh/libssh.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -351,6 +352,39 @@ static void the_git_identity_goes_along_unless_given(void **state)
 	assert_string_equal(given.data, "modules");
 }
 
+/* Of a spec that is a member's of the machine's group. As root only, else nobody is kept out. */
+static void a_members_files_are_read_with_his_rights(void **state)
+{
+	struct place *place = *state;
+	struct error err;
+	const struct passwd *nobody = geteuid() ? NULL : getpwnam("nobody");
+	if (!nobody)
+		skip();
+	static const char config[] = "[user]\n\tname = Ann\n";
+	put(place, ".gitconfig", config, strlen(config));
+	put(place, "motd", "hers\n", 5);
+	auto_free char *motd = xasprintf("%s/motd", place->path);
+	assert_int_equal(fchmod(place->fd, 0755) | chmod(motd, 0644), 0);
+	struct file_spec file = { motd, "/etc/motd", 0644, "root:root" };
+	place->spec.files = (struct file_list){ &file, 1 };
+	place->spec.reader = nobody->pw_uid;
+	auto_free char *path = xasprintf("%s/.gitconfig", place->path);
+	assert_int_equal(chmod(path, 0600), 0);
+	write_initrd(place);
+	auto_json cJSON *json = description(place);
+	assert_int_equal(json_int(file_row(json, "/etc/motd"), "blob", -1), 2);
+	assert_null(file_row(json, "/root/.gitconfig"));
+
+	assert_int_equal(chmod(motd, 0600), 0);
+	refused(place, motd, "Permission denied (read as user");
+	place->spec.reader = 4000000001U;
+	assert_int_equal(seed_write_initrd(&place->seed, place->modules, place->agent, &err), -1);
+	assert_non_null(strstr(err.text, "there is no user 4000000001: somebody else has to"));
+	/* Without files there is nothing to read as him. */
+	place->spec.files.count = 0;
+	write_initrd(place);
+}
+
 static void git_configs_are_read_as_git_does(void **state)
 {
 	(void)state;
@@ -416,6 +450,7 @@ int main(void)
 		PLACED(too_many_bytes_are_refused),
 		PLACED(a_missing_part_is_named),
 		PLACED(the_git_identity_goes_along_unless_given),
+		PLACED(a_members_files_are_read_with_his_rights),
 		cmocka_unit_test(git_configs_are_read_as_git_does),
 		PLACED(an_initrd_is_made_in_milliseconds),
 	};

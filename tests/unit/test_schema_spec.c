@@ -249,6 +249,45 @@ static void json_there_and_back(void **state)
 	assert_string_equal(text, "{\"name\":\"web\",\"image\":\"tiny\",\"memory\":\"128Mi\"}");
 }
 
+/* Whose spec it is goes along wherever a spec goes but into a file of people's. */
+static void the_reader_stays_with_the_spec(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	const struct spec_context hers = { .images = images,
+					   .image_count = ARRAY_COUNT(images),
+					   .reader = 1001 };
+	const char *const files[] = { "files=/etc/motd:/etc/motd" }, *const other[] = { "vcpus=3" };
+	auto_ptr(vm_spec) spec = vm_spec_with(NULL, "web", files, 1, &hers, &err);
+	assert_int_equal(spec->reader, 1001);
+	auto_json cJSON *brief = vm_spec_to_json(spec);
+	auto_json cJSON *full = vm_spec_to_json_full(spec);
+	auto_ptr(vm_spec) from_brief = vm_spec_from_json(brief, &err);
+	auto_ptr(vm_spec) from_full = vm_spec_from_json(full, &err);
+	auto_ptr(vm_spec) copy = vm_spec_copy(from_brief);
+	assert_int_equal(copy->reader, 1001);
+	assert_int_equal(from_full->reader, 1001);
+	const struct vm_spec *one = spec;
+	auto_free char *text = vm_specs_to_yaml(NULL, &one, 1);
+	assert_null(strstr(text, "reader"));
+
+	/* Files of hers stay hers, whoever changes something else; his are his. */
+	struct spec_context his = hers;
+	his.reader = 1002;
+	auto_ptr(vm_spec) changed = vm_spec_with(spec, NULL, other, 1, &his, &err);
+	auto_ptr(vm_spec) taken = vm_spec_with(spec, NULL, files, 1, &his, &err);
+	his.reader = 0;
+	auto_ptr(vm_spec) roots = vm_spec_with(spec, NULL, files, 1, &his, &err);
+	assert_int_equal(changed->reader, 1001);
+	assert_int_equal(taken->reader, 1002);
+	assert_int_equal(roots->reader, 0);
+	assert_true(vm_spec_equal(spec, taken));
+	/* It is not for a spec to say. */
+	const char *const said[] = { "reader=0" };
+	assert_null(vm_spec_with(spec, NULL, said, 1, &hers, &err));
+	assert_non_null(strstr(err.text, "unknown field"));
+}
+
 static void json_is_read_strictly(void **state)
 {
 	(void)state;
@@ -262,6 +301,9 @@ static void json_is_read_strictly(void **state)
 		  "memroy: unknown field, did you mean 'memory'?" },
 		{ "{\"name\":\"a\",\"vcpus\":\"2\"}",
 		  "vcpus: must be a whole number, written without quotes" },
+		{ "{\"name\":\"a\",\"reader\":\"7\"}", "reader: is not the number of a user" },
+		{ "{\"name\":\"a\",\"reader\":0}", "reader: is not the number of a user" },
+		{ "{\"name\":\"a\",\"reader\":4294967295}", "reader: is not the number of a user" },
 		{ "{\"name\":\"a\",\"vcpus\":2.5}", "vcpus: '2.5' is not a whole number" },
 		{ "{\"name\":\"a\",\"nat\":null}", "nat: has no value, must be true or false" },
 		{ "{\"name\":\"a\",\"nat\":true,\"nat\":true}", "nat: duplicate key" },
@@ -444,6 +486,7 @@ int main(void)
 		cmocka_unit_test(changes_have_classes),
 		cmocka_unit_test(shown_values_are_cut),
 		cmocka_unit_test(json_there_and_back),
+		cmocka_unit_test(the_reader_stays_with_the_spec),
 		cmocka_unit_test(json_is_read_strictly),
 		cmocka_unit_test(yaml_there_and_back),
 		cmocka_unit_test(summary_says_the_size),
