@@ -13,6 +13,7 @@ from harness import BUILD, PATIENCE, Failed, Result, Rpc, check, equal, wait_for
 BOOT = PATIENCE * 3
 FIRST, COUNT = 2100000000, 65536
 SHADOW = "/etc/shadow"
+SMALL = ["--memory", "128Mi", "--vcpus", "1", "--work-disk", "16Mi", "--system-disk", "512Mi"]
 
 
 def sh(*argv, code=0):
@@ -209,7 +210,7 @@ def no_secret(text, what):
 
 
 def member_uses_a_vm(alice, home):
-    alice.banger("create", "m", "--memory", "128Mi", "--vcpus", "1", "--work-disk", "16Mi", "--system-disk", "512Mi")
+    alice.banger("create", "m", *SMALL)
     equal(alice.banger("ssh", "m", "--", "cat", "/proc/sys/kernel/hostname").out, "m\n", "ssh")
     equal(alice.banger("exec", "m", "--", "echo", "hello").out, "hello\n", "exec")
     path = alice.file("note", "carried\n")
@@ -268,7 +269,6 @@ FILES = {
     "HOME/large": "larger than 16 MiB",
     "HOME/gone": "No such file",
 }
-SMALL = ["--memory", "128Mi", "--vcpus", "1", "--work-disk", "16Mi", "--system-disk", "512Mi"]
 
 
 def her_files_go_in(alice, home):
@@ -341,12 +341,23 @@ def her_repositories(alice, home):
     check(alice.banger("run", "--dry-run", alice.path("other"), code=None).code != 0, "root's repository")
 
 
+@contextlib.contextmanager
+def people(home):
+    """alice, who is in the group, and mallory, who is not."""
+    made = subprocess.run(["groupadd", "--system", "banger"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    with contextlib.ExitStack() as ends:
+        if made:
+            ends.callback(sh, "groupdel", "banger", code=None)
+        alice = Person(home, "alice", ["banger"])
+        ends.callback(alice.end)
+        mallory = Person(home, "mallory")
+        ends.callback(mallory.end)
+        yield alice, mallory
+
+
 def scenario_members_bring_files_of_their_own(home):
     """files, ssh_keys, git identity and repositories of an ordinary member, at every start; nothing that he cannot read himself."""
-    made = subprocess.run(["groupadd", "--system", "banger"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-    alice = None
-    try:
-        alice = Person(home, "alice", ["banger"])
+    with people(home) as (alice, _):
         said = alice.banger("ps", code=None)
         check(said.code != 0 and "only root can start it" in said.err, said)
         home.banger("ps")
@@ -354,19 +365,11 @@ def scenario_members_bring_files_of_their_own(home):
         what_is_not_hers_does_not(alice, home)
         her_repositories(alice, home)
         alice.banger("delete", "m", "--yes")
-    finally:
-        if alice:
-            alice.end()
-        if made:
-            sh("groupdel", "banger", code=None)
 
 
 def scenario_members_of_the_group_use_vms_and_read_nothing(home):
     """create, ssh, exec, cp, delete as an ordinary member; no file of root's by any request; nobody else is let in."""
-    made = subprocess.run(["groupadd", "--system", "banger"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-    alice = mallory = None
-    try:
-        alice, mallory = Person(home, "alice", ["banger"]), Person(home, "mallory")
+    with people(home) as (alice, mallory):
         home.banger("ps")
         held = status(home.daemon_pid())
         equal((int(held["CapEff"], 16), int(held["CapPrm"], 16), int(held["CapBnd"], 16), int(held["CapInh"], 16)),
@@ -380,12 +383,6 @@ def scenario_members_of_the_group_use_vms_and_read_nothing(home):
         check(alice.run("cat", os.path.join(home.state, "keys", "id_ed25519"), code=None).code != 0, "root's key")
         alice.banger("delete", "m", "--yes")
         home.banger("delete", "roots", "--yes")
-    finally:
-        for person in (alice, mallory):
-            if person:
-                person.end()
-        if made:
-            sh("groupdel", "banger", code=None)
 
 
 def scenario_adopting_opens_no_foreign_file(home):
