@@ -235,8 +235,18 @@ static void deleted(struct vm *vm)
 	vm_forget(vm);
 }
 
+static void say_forced(const struct vm *vm)
+{
+	static const char text[] = "its guest did not shut down in time: ended by force, what it "
+				   "had not synced is lost";
+	log_warn(vm->row.name, "%s", text);
+	vm_event(vm, EVENT_STOPPED, "%s", text);
+}
+
 static void process_after(struct vm *vm, const struct job *job)
 {
+	if (job->stopped && job->forced)
+		say_forced(vm);
 	if (job->stopped)
 		vm_not_running(vm);
 	else if (vm->pid && proc_wait_gone(vm->pidfd, 0) == 0)

@@ -8,7 +8,7 @@
 #include <signal.h>
 
 #define AGENT_TIMEOUT_MS 4000
-#define SSH_TIMEOUT_MS	 8000
+#define SSH_TIMEOUT_MS	 20000 /* a busy host, and a guest's slow sshd on it */
 #define KILL_TIMEOUT_MS	 10000
 
 /* --- start --- */
@@ -148,6 +148,7 @@ static int end_hypervisor(struct job *job, struct error *err)
 		/* Killing is only for a guest that had its time. */
 		if (atomic_load(&job->cancel))
 			return error_set(err, ERROR_CANCELLED, "given up: superseded");
+		job->forced = true;
 	}
 	struct error ignored;
 	job_stage(job, "stop", "ending the hypervisor");

@@ -73,6 +73,7 @@ struct job {
 	char image_digest_used[65];
 	char kernel_digest_used[65];
 	bool stopped; /* the hypervisor that ran is gone now */
+	bool forced;  /* its guest was asked and did not shut down in time */
 
 	/* the steps' own */
 	int dirfd;
