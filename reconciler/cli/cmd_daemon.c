@@ -1,4 +1,4 @@
-/* daemon start, stop, status, ping, doctor, version. */
+/* daemon start, stop, status, ping, version. */
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/conn.h"
@@ -113,84 +113,6 @@ int cmd_daemon_stop(struct cli *cli)
 			vms ? " and its VMs with it, they run again when it does"
 			    : ", its VMs run on");
 	return STATUS_DONE;
-}
-
-/* --- doctor --- */
-
-static const char *status_colour(const char *status)
-{
-	if (!strcmp(status, "pass"))
-		return TERM_GREEN;
-	return !strcmp(status, "warn") ? TERM_YELLOW : TERM_RED;
-}
-
-/* Without a daemon there is one finding. */
-static cJSON *no_daemon(const struct error *err)
-{
-	cJSON *reply = cJSON_CreateObject(), *item = cJSON_CreateObject();
-	cJSON *items = cJSON_AddArrayToObject(reply, "items");
-	json_add_str(item, "check", "daemon");
-	json_add_str(item, "status", "fail");
-	json_add_str(item, "detail", err->text);
-	json_add_str(item, "fix", "read bangerd.log in the state directory");
-	cJSON_AddItemToArray(items, item);
-	return reply;
-}
-
-static void say_of_check(struct cli *cli, const cJSON *item, const char *what, const char *text)
-{
-	auto_buf struct buf clean = BUF_INIT;
-	if (!text[0])
-		return;
-	term_clean(&clean, text);
-	cli_say(cli, "\n%s: %s%s\n", json_str(item, "check", ""), what, clean.data);
-}
-
-static void print_checks(struct cli *cli, const cJSON *items)
-{
-	auto_table struct table table = { 0 };
-	const cJSON *item;
-	table_column(&table, "CHECK", false);
-	table_column(&table, "STATUS", false);
-	table_column(&table, "DETAIL", false);
-	cJSON_ArrayForEach(item, items)
-	{
-		const char *status = json_str(item, "status", "fail");
-		table_cell(&table, json_str(item, "check", NULL));
-		table_cell(&table, status);
-		table_colour(&table, status_colour(status));
-		table_cell(&table, json_str(item, "detail", NULL));
-	}
-	table_print(&table, cli);
-	cJSON_ArrayForEach(item, items)
-	{
-		struct error err = { 0 };
-		say_of_check(cli, item, "fixed: ", json_str(item, "fixed", ""));
-		if (conn_item_error(item, &err))
-			say_of_check(cli, item, "not fixed: ", err.text);
-		if (strcmp(json_str(item, "status", "fail"), "pass") != 0)
-			say_of_check(cli, item, "", json_str(item, "fix", ""));
-	}
-}
-
-int cmd_doctor(struct cli *cli)
-{
-	struct error err = { 0 };
-	auto_json cJSON *reply = NULL;
-	auto_json cJSON *params = cJSON_CreateObject();
-	json_add_bool(params, "fix", cli_flag(cli, "fix"));
-	if (conn_call(cli, "doctor", params, &reply, &err) < 0)
-		reply = no_daemon(&err);
-	const cJSON *items = json_get(reply, "items"), *item;
-	int status = STATUS_DONE;
-	cJSON_ArrayForEach(item, items)
-	{
-		if (!strcmp(json_str(item, "status", "fail"), "fail"))
-			status = STATUS_FAILED;
-	}
-	if (!cli_print_structured(cli, items) && !cli->quiet)
-		print_checks(cli, items);
-	return status;
 }
 
 int cmd_version(struct cli *cli)

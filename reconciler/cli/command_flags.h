@@ -281,12 +281,12 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"a change of its spec restarts it by banger, on the same disks, and from then on it has "    \
 	"banger's agent and keys. What such a restart would not give back (a device, a network, a "  \
 	"kernel that banger does not have) is refused by name."
-#define MORE_DOCTOR                                                                                 \
-	"What does not pass has what to do about it below the table. A warning is about something " \
-	"that works in another way or that not every VM needs. --fix makes /dev/net/tun and the "   \
-	"group banger, takes from others the right to write to banger's directories, and loads "    \
-	"modules of the kernel where bangerd may; packages it leaves to you. Exits with 4 when a "  \
-	"check fails, with 0 when there are warnings only."
+#define MORE_DOCTOR                                                                                  \
+	"What does not pass has what to do about it below the table. A warning is about something "  \
+	"that works in another way or that not every VM needs. --fix makes /dev/net/tun and the "    \
+	"group banger, lets hypervisors open /dev/net/tun, takes from others the right to write to " \
+	"banger's directories, and loads modules of the kernel when root calls it; packages it "     \
+	"leaves to you. Exits with 4 when a check fails, with 0 when there are warnings only."
 #define MORE_GC                                                                                      \
 	"An orphan is a thing of banger's whose VM is in no record or does not run, or that nobody " \
 	"is making any more. It is recognised by more than its name, has to be a minute old, and "   \

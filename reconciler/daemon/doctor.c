@@ -27,6 +27,13 @@ static void look(const struct doctor *doctor, const struct doctor_row *row, stru
 	row->look(doctor, row, ret);
 }
 
+static void add_modules(cJSON *item, const char *const *modules)
+{
+	cJSON *list = cJSON_AddArrayToObject(item, "modules");
+	for (; *modules; modules++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(*modules));
+}
+
 static cJSON *to_json(const struct doctor_row *row, const struct finding *finding)
 {
 	static const char *const words[] = { "pass", "warn", "fail" };
@@ -36,6 +43,8 @@ static cJSON *to_json(const struct doctor_row *row, const struct finding *findin
 	json_add_str(item, "status", words[finding->health]);
 	json_add_str(item, "detail", finding->detail.data);
 	json_add_str(item, "fix", finding->health == HEALTH_PASS ? NULL : fix);
+	if (finding->modules)
+		add_modules(item, finding->modules);
 	return item;
 }
 

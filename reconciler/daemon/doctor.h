@@ -23,6 +23,9 @@ struct finding {
 	enum health health;
 	struct buf detail;
 	struct buf fix; /* empty: the row's */
+	/* Modules that may mend it, the first that can be loaded: the caller's to do, if he is
+	 * root. bangerd has no right to. NULL: none */
+	const char *const *modules;
 };
 
 struct doctor_row {
@@ -35,9 +38,10 @@ struct doctor_row {
 	int (*mend)(const struct doctor *doctor, const struct doctor_row *row, struct buf *ret_done,
 		    struct error *err);
 	/* for rows that share their functions */
-	const char *what;	/* program, module, library, file */
-	const char *without;	/* what does not work without it */
-	enum health if_missing; /* how bad that is */
+	const char *what;	    /* program, module, library, file */
+	const char *without;	    /* what does not work without it */
+	enum health if_missing;	    /* how bad that is */
+	const char *const *modules; /* of a device, ends with NULL */
 };
 
 /* Each ends with check NULL. */

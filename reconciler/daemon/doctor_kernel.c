@@ -2,19 +2,44 @@
  * used: that one is not loaded yet is no fault, that it is nowhere is one. */
 #include "daemon/doctor.h"
 #include "driver/dm.h"
-#include "sys/proc.h"
+#include "driver/net_tables.h"
+#include "driver/vm_user.h"
+#include "sys/modules.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#define MODPROBE_MS   10000
 #define TUN_DIRECTORY "/dev/net"
 #define TUN	      TUN_DIRECTORY "/tun"
 #define FORWARDING    "/proc/sys/net/ipv4/ip_forward"
 
+/* Which of them are there and not loaded? ret->modules begins with the first of those. */
+static void offer_modules(const char *const *modules, struct finding *ret)
+{
+	auto_buf struct buf ignored = BUF_INIT;
+	while (*modules && (module_is_loaded(*modules) || !module_find(*modules, &ignored)))
+		modules++;
+	if (*modules)
+		ret->modules = modules;
+}
+
 /* --- acceleration --- */
+
+#define CPUINFO_BYTES 8192 /* the first processor's */
+
+/* By what the processor has; without either there is none to load. */
+static const char *const *kvm_modules(void)
+{
+	static const char *const intel[] = { "kvm_intel", NULL },
+				 *const amd[] = { "kvm_amd", NULL }, *const none[] = { NULL };
+	char text[CPUINFO_BYTES + 1];
+	auto_close int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, CPUINFO_BYTES);
+	text[got > 0 ? got : 0] = '\0';
+	return strstr(text, " vmx") ? intel : strstr(text, " svm") ? amd : none;
+}
 
 static void look_kvm(const struct doctor *doctor, const struct doctor_row *row, struct finding *ret)
 {
@@ -27,74 +52,45 @@ static void look_kvm(const struct doctor *doctor, const struct doctor_row *row, 
 	} else if (accel != ACCEL_KVM) {
 		ret->health = HEALTH_WARN;
 	}
-	if (ret->health != HEALTH_PASS && access("/dev/kvm", F_OK) == 0 &&
-	    access("/dev/kvm", R_OK | W_OK) < 0)
+	if (ret->health == HEALTH_PASS)
+		return;
+	if (access("/dev/kvm", F_OK) < 0)
+		offer_modules(kvm_modules(), ret);
+	if (ret->modules)
+		buf_addf(&ret->fix, "as root: modprobe %s; until then guests run emulated",
+			 ret->modules[0]);
+	else if (access("/dev/kvm", F_OK) == 0 && access("/dev/kvm", R_OK | W_OK) < 0)
 		buf_add(&ret->fix, "join its group, usermod -aG kvm USER, and log in again");
 }
 
-static bool is_loaded(const char *module)
-{
-	auto_free char *path = xasprintf("/sys/module/%s", module);
-	return access(path, F_OK) == 0;
-}
-
-/* bangerd keeps no right to load modules: the kernel loads most of them by itself, and this works
- * where it was given that right. */
-static int load_module(const char *module, struct buf *ret_done, struct error *err)
-{
-	if (is_loaded(module))
-		return 0;
-	const char *const argv[] = { "modprobe", "--", module, NULL };
-	const struct proc_run run = { .argv = argv, .timeout_ms = MODPROBE_MS };
-	if (proc_check(&run, NULL, err) < 0)
-		return error_wrap(err, "cannot load the module '%s'", module);
-	buf_addf(ret_done, "loaded the kernel's module '%s'", module);
-	return 0;
-}
-
-static int mend_kvm(const struct doctor *doctor, const struct doctor_row *row, struct buf *ret_done,
-		    struct error *err)
-{
-	static const char *const modules[] = { "kvm_intel", "kvm_amd" };
-	(void)doctor;
-	(void)row;
-	if (geteuid() != 0 || access("/dev/kvm", F_OK) == 0)
-		return 0;
-	for (size_t i = 0; i < ARRAY_COUNT(modules); i++)
-		if (load_module(modules[i], ret_done, err) == 0)
-			return 0;
-	return -1;
-}
-
 /* --- modules --- */
-
-/* "/lib/modules/…/tun.ko" or "(builtin)"; false: there is no such file, or nobody to say. */
-static bool module_file(const char *module, struct buf *ret)
-{
-	const char *const argv[] = { "modinfo", "-F", "filename", module, NULL };
-	const struct proc_run run = { .argv = argv, .timeout_ms = MODPROBE_MS };
-	struct error ignored;
-	if (proc_check(&run, ret, &ignored) < 0)
-		return false;
-	ret->data[strcspn(ret->data, "\n")] = '\0';
-	return ret->data[0] == '(' || access(ret->data, R_OK) == 0;
-}
 
 static void look_module(const struct doctor *doctor, const struct doctor_row *row,
 			struct finding *ret)
 {
 	(void)doctor;
 	auto_buf struct buf file = BUF_INIT;
-	if (is_loaded(row->what))
+	if (module_is_loaded(row->what))
 		finding_set(ret, HEALTH_PASS, "loaded");
-	else if (module_file(row->what, &file))
-		finding_set(ret, HEALTH_PASS, "%s", file.data[0] == '(' ? "built in" : file.data);
+	else if (module_find(row->what, &file))
+		finding_set(ret, HEALTH_PASS, "%s", file.data);
 	else
 		finding_set(ret, row->if_missing, "the kernel has no module '%s': %s", row->what,
 			    row->without);
 	if (ret->health != HEALTH_PASS)
 		buf_addf(&ret->fix, "install all modules of this kernel, or boot one that has '%s'",
 			 row->what);
+}
+
+/* Built into a kernel whose indexes nobody installed, as in a container. */
+static void look_nftables(const struct doctor *doctor, const struct doctor_row *row,
+			  struct finding *ret)
+{
+	look_module(doctor, row, ret);
+	if (ret->health == HEALTH_PASS || !net_tables_possible())
+		return;
+	buf_reset(&ret->fix);
+	finding_set(ret, HEALTH_PASS, "the kernel has it");
 }
 
 /* --- devices: of those that are there some only open when their module can be loaded --- */
@@ -104,11 +100,13 @@ static void look_device(const struct doctor *doctor, const struct doctor_row *ro
 {
 	(void)doctor;
 	auto_close int fd = open(row->what, O_RDWR | O_CLOEXEC);
-	if (fd >= 0)
+	if (fd >= 0) {
 		finding_set(ret, HEALTH_PASS, "%s", row->what);
-	else
-		finding_set(ret, row->if_missing, "cannot open '%s', %s: %s", row->what,
-			    strerror(errno), row->without);
+		return;
+	}
+	finding_set(ret, row->if_missing, "cannot open '%s', %s: %s", row->what, strerror(errno),
+		    row->without);
+	offer_modules(row->modules, ret);
 }
 
 /* Snapshots, and the loop devices below them. */
@@ -134,36 +132,37 @@ static void look_loop(const struct doctor *doctor, const struct doctor_row *row,
 		look_device(doctor, row, ret);
 }
 
-static int mend_dm(const struct doctor *doctor, const struct doctor_row *row, struct buf *ret_done,
-		   struct error *err)
+/* For us, who make taps, and for the user of a hypervisor, who opens his. */
+static void look_tun(const struct doctor *doctor, const struct doctor_row *row, struct finding *ret)
 {
-	(void)doctor;
-	(void)row;
-	return load_module("dm_mod", ret_done, err);
-}
-
-static int mend_loop(const struct doctor *doctor, const struct doctor_row *row,
-		     struct buf *ret_done, struct error *err)
-{
-	(void)doctor;
-	(void)row;
-	return load_module("loop", ret_done, err);
+	uid_t user;
+	struct error err;
+	look_device(doctor, row, ret);
+	if (ret->health == HEALTH_PASS &&
+	    (vm_user_base(&user, &err) < 0 || vm_user_check_tun(user, &err) < 0)) {
+		finding_set(ret, HEALTH_FAIL, "%s", err.text);
+		buf_add(&ret->fix, "chmod 0666 " TUN);
+	}
 }
 
 /* Where nobody keeps /dev the node is made as the kernel's documentation says (tuntap.rst). */
 static int mend_tun(const struct doctor *doctor, const struct doctor_row *row, struct buf *ret_done,
 		    struct error *err)
 {
+	struct stat st;
 	(void)doctor;
 	(void)row;
-	if (load_module("tun", ret_done, err) < 0)
-		return -1;
-	if (access(TUN, F_OK) == 0)
-		return 0;
-	if ((mkdir(TUN_DIRECTORY, 0755) < 0 && errno != EEXIST) ||
-	    mknod(TUN, S_IFCHR | 0666, makedev(10, 200)) < 0 || chmod(TUN, 0666) < 0)
-		return error_sys(err, "cannot make '" TUN "'");
-	buf_addf(ret_done, "%smade '" TUN "'", ret_done->len ? ", " : "");
+	if (stat(TUN, &st) < 0) {
+		if ((mkdir(TUN_DIRECTORY, 0755) < 0 && errno != EEXIST) ||
+		    mknod(TUN, S_IFCHR | 0666, makedev(10, 200)) < 0 || chmod(TUN, 0666) < 0)
+			return error_sys(err, "cannot make '" TUN "'");
+		buf_add(ret_done, "made '" TUN "'");
+	} else if (S_ISCHR(st.st_mode) && (st.st_mode & 0666) != 0666) {
+		if (chmod(TUN, 0666) < 0)
+			return error_sys(err, "cannot change '" TUN "'");
+		buf_addf(ret_done, "opened '" TUN "' to all, it was %04o; a tap has its owner",
+			 (unsigned)st.st_mode & 07777);
+	}
 	return 0;
 }
 
@@ -192,13 +191,12 @@ const struct doctor_row doctor_kernel[] = {
 	{ .check = "acceleration",
 	  .modes = IN_BOTH,
 	  .look = look_kvm,
-	  .mend = mend_kvm,
 	  .fix = "guests run emulated, several times slower; a working /dev/kvm makes them fast" },
 	{ .check = "device-mapper",
 	  .modes = IN_SYSTEM,
 	  .look = look_device,
-	  .mend = mend_dm,
 	  .what = DM_DIR "/control",
+	  .modules = (const char *const[]){ "dm_mod", NULL },
 	  .if_missing = HEALTH_WARN,
 	  .without = NO_SNAPSHOT,
 	  .fix = "modprobe dm_mod" },
@@ -211,16 +209,17 @@ const struct doctor_row doctor_kernel[] = {
 	{ .check = "loop",
 	  .modes = IN_SYSTEM,
 	  .look = look_loop,
-	  .mend = mend_loop,
 	  .what = "/dev/loop-control",
+	  .modules = (const char *const[]){ "loop", NULL },
 	  .if_missing = HEALTH_FAIL,
 	  .without = "no VM whose system disk is a snapshot starts",
 	  .fix = "modprobe loop" },
 	{ .check = "tun",
 	  .modes = IN_SYSTEM,
-	  .look = look_device,
+	  .look = look_tun,
 	  .mend = mend_tun,
 	  .what = TUN,
+	  .modules = (const char *const[]){ "tun", NULL },
 	  .if_missing = HEALTH_FAIL,
 	  .without = "no VM can be on the bridge",
 	  .fix = "modprobe tun; mkdir -p " TUN_DIRECTORY "; mknod -m 666 " TUN " c 10 200" },
@@ -232,7 +231,7 @@ const struct doctor_row doctor_kernel[] = {
 	  .without = "no VM can be on it" },
 	{ .check = "nftables",
 	  .modes = IN_SYSTEM,
-	  .look = look_module,
+	  .look = look_nftables,
 	  .what = "nf_tables",
 	  .if_missing = HEALTH_FAIL,
 	  .without = "no VM can be on the bridge" },

@@ -1,9 +1,11 @@
 /* What is banger's own: its directories, what it was installed with, its network, its tidiness. */
 #include "daemon/doctor.h"
 #include "base/units.h"
+#include "driver/net_dns.h"
 #include "sys/proc.h"
 
 #include <grp.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -209,6 +211,33 @@ static void look_orphans(const struct doctor *doctor, const struct doctor_row *r
 		finding_set(ret, HEALTH_PASS, "none");
 }
 
+/* --- its names --- */
+
+static void look_names(const struct doctor *doctor, const struct doctor_row *row,
+		       struct finding *ret)
+{
+	char gateway[16];
+	(void)row;
+	enum resolved_state state = net_resolved_state();
+	net_subnet_gateway(doctor->ledger->host->subnet, gateway);
+	if (state == RESOLVED_ABSENT)
+		finding_set(ret, HEALTH_WARN,
+			    "systemd-resolved does not run: names in ." NET_DNS_ZONE
+			    " are answered at %s alone",
+			    gateway);
+	else if (state == RESOLVED_ASKS_US)
+		finding_set(ret, HEALTH_PASS,
+			    "systemd-resolved asks bangerd for names in ." NET_DNS_ZONE);
+	else if (if_nametoindex(NET_BRIDGE))
+		finding_set(ret, HEALTH_WARN,
+			    "systemd-resolved does not ask at %s for names in ." NET_DNS_ZONE
+			    ", bangerd's log says why",
+			    gateway);
+	else
+		finding_set(ret, HEALTH_PASS,
+			    "systemd-resolved is told as soon as a VM is on the bridge");
+}
+
 const struct doctor_row doctor_own[] = {
 	{ .check = "agent",
 	  .modes = IN_BOTH,
@@ -240,6 +269,11 @@ const struct doctor_row doctor_own[] = {
 	  .modes = IN_SYSTEM,
 	  .look = look_subnet,
 	  .fix = "start bangerd with another one in BANGER_SUBNET" },
+	{ .check = "names",
+	  .modes = IN_SYSTEM,
+	  .look = look_names,
+	  .fix = "systemctl start systemd-resolved (apt-get install systemd-resolved), or have "
+		 "your resolver ask there (dnsmasq: server=/" NET_DNS_ZONE "/ADDRESS)" },
 	{ .check = "orphans",
 	  .modes = IN_BOTH,
 	  .look = look_orphans,

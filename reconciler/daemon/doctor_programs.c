@@ -1,5 +1,6 @@
 /* Programs and libraries: what is run or loaded, and what does not work without it. */
 #include "daemon/doctor.h"
+#include "driver/fc.h"
 #include "sys/proc.h"
 
 #include <dlfcn.h>
@@ -29,6 +30,22 @@ static void look_firecracker(const struct doctor *doctor, const struct doctor_ro
 			    "not installed, which only 'hypervisor: firecracker' needs");
 	else
 		finding_set(ret, HEALTH_WARN, "%s", err.text);
+}
+
+/* As little, but without it Firecracker is less confined. */
+static void look_jailer(const struct doctor *doctor, const struct doctor_row *row,
+			struct finding *ret)
+{
+	struct error err;
+	(void)row;
+	auto_free char *program = fc_program(&err);
+	int can = fc_jail_probe(doctor->paths->state, &ret->detail, &err);
+	if (can < 0)
+		finding_set(ret, HEALTH_FAIL, "no VM of Firecracker starts: %s", err.text);
+	else if (can == 0 && program)
+		finding_set(ret, HEALTH_WARN,
+			    "not installed: each Firecracker has a user of its own, but neither a "
+			    "root directory nor limits");
 }
 
 static void look_program(const struct doctor *doctor, const struct doctor_row *row,
@@ -82,6 +99,11 @@ const struct doctor_row doctor_programs[] = {
 	  .modes = IN_BOTH,
 	  .look = look_firecracker,
 	  .fix = "install another release, or let BANGER_FIRECRACKER name one" },
+	{ .check = "jailer",
+	  .modes = IN_SYSTEM,
+	  .look = look_jailer,
+	  .fix = "install the jailer of the same release beside Firecracker, or let BANGER_JAILER "
+		 "name it; below the state directory programs and devices must be allowed" },
 	{ .check = "libcurl",
 	  .modes = IN_SYSTEM,
 	  .look = look_curl,

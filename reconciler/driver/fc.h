@@ -119,6 +119,9 @@ struct fc_jail {
 int fc_jailer(const char *program, char **ret, struct error *err);
 /* Is it of the same release ("1.13.1")? CONFLICT: no. */
 int fc_jailer_check(const char *jailer, const char *firecracker_says, struct error *err);
+/* Can it jail VMs whose directories are below dir? Appends which one it is; 1: yes, 0: there is no
+ * Firecracker, or no jailer, as *ret_detail says, -1: what is wrong with it. */
+int fc_jail_probe(const char *dir, struct buf *ret_detail, struct error *err);
 /* Makes and fills it, for a machine with a user of its own and when a jailer is installed; else
  * success and jail->jailer stays NULL. Expects VM_FILE_CONSOLE_PIPE; what a failure left goes with
  * hv_files_remove(). */

@@ -7,6 +7,7 @@
  * not told; it ends when the guest resets its machine, so the agent reboots where it would power
  * off, and else by a signal. It leaves its sockets behind. */
 #include "driver/fc.h"
+#include "driver/jail.h"
 #include "driver/last_words.h"
 #include "driver/vm_user.h"
 #include "base/fs.h"
@@ -39,23 +40,53 @@ static int probe_jailer(const char *program, const char *version, struct buf *re
 	return 0;
 }
 
+/* *ret_word: where the version begins in what it says. */
+static int program_version(const char *program, struct buf *text, fc_version *ret,
+			   const char **ret_word, struct error *err)
+{
+	const char *const argv[] = { program, "--version", NULL };
+	struct proc_run run = { .argv = argv, .timeout_ms = PROBE_TIMEOUT_MS };
+	if (proc_check(&run, text, err) < 0)
+		return -1;
+	*ret_word = text->data + strcspn(text->data, "0123456789");
+	if (fc_version_parse(text->data, ret))
+		return 0;
+	return error_set(err, ERROR_INVALID, "'%s' tells no version of Firecracker", program);
+}
+
+int fc_jail_probe(const char *dir, struct buf *ret_detail, struct error *err)
+{
+	auto_buf struct buf text = BUF_INIT;
+	auto_free char *program = fc_program(err), *jailer = NULL;
+	const char *word;
+	fc_version version;
+	if (!program) {
+		buf_add(ret_detail, "not needed without Firecracker");
+		return 0;
+	}
+	if (fc_jailer(program, &jailer, err) < 0)
+		return -1;
+	if (!jailer) {
+		buf_add(ret_detail, "not installed");
+		return 0;
+	}
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (program_version(program, &text, &version, &word, err) < 0 ||
+	    fc_jailer_check(jailer, word, err) < 0 || (fd >= 0 && jail_possible(fd, err) < 0))
+		return -1;
+	buf_addf(ret_detail, "%s %.*s", jailer, (int)strcspn(word, " \r\n"), word);
+	return 1;
+}
+
 static int fc_probe(struct buf *ret_detail, struct error *err)
 {
 	auto_buf struct buf text = BUF_INIT;
 	auto_free char *program = fc_program(err);
+	const char *word;
 	fc_version version;
-	if (!program)
+	if (!program || program_version(program, &text, &version, &word, err) < 0 ||
+	    fc_version_check(version, err) < 0)
 		return -1;
-	const char *const argv[] = { program, "--version", NULL };
-	struct proc_run run = { .argv = argv, .timeout_ms = PROBE_TIMEOUT_MS };
-	if (proc_check(&run, &text, err) < 0)
-		return -1;
-	if (!fc_version_parse(text.data, &version))
-		return error_set(err, ERROR_INVALID, "'%s' tells no version of Firecracker",
-				 program);
-	if (fc_version_check(version, err) < 0)
-		return -1;
-	const char *word = text.data + strcspn(text.data, "0123456789");
 	buf_addf(ret_detail, "%s %.*s%s", program, (int)strcspn(word, " \r\n"), word,
 		 fc_can(version, FC_ACPI)
 			 ? ""

@@ -18,7 +18,7 @@ void jail_root_path(const char *program, const char *name, struct buf *ret)
 
 /* --- made and filled --- */
 
-static int check_file_system(int fd, struct error *err)
+int jail_possible(int fd, struct error *err)
 {
 	struct statvfs fs;
 	if (fstatvfs(fd, &fs) < 0)
@@ -54,7 +54,7 @@ static int enter(int dirfd, const char *name, struct error *err)
 
 int jail_make(int vm_dirfd, const char *program, const char *name, struct error *err)
 {
-	if (check_file_system(vm_dirfd, err) < 0)
+	if (jail_possible(vm_dirfd, err) < 0)
 		return -1;
 	auto_close int base = enter(vm_dirfd, VM_FILE_JAIL, err);
 	auto_close int of_program = base < 0 ? -1 : enter(base, program, err);

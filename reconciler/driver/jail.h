@@ -12,8 +12,9 @@
 
 /* "jail/firecracker/banger-ab12/root", to a path in the VM's directory. */
 void jail_root_path(const char *program, const char *name, struct buf *ret);
-/* Makes the empty root and the cgroup, and opens the root. INVALID: devices or programs are nothing
- * on this file system. */
+/* INVALID: devices or programs are nothing on the file system of this directory. */
+int jail_possible(int fd, struct error *err);
+/* Makes the empty root and the cgroup, and opens the root. */
 int jail_make(int vm_dirfd, const char *program, const char *name, struct error *err);
 /* Puts a file into it, read-only and as it is, by a link, or by a copy where it is on another file
  * system. from is a path below dirfd. */

@@ -39,19 +39,34 @@ struct nl_msg *net_tables_ask(int family, int what, int flags)
 	return message;
 }
 
-uint64_t net_table_handle(int family)
+/* *ret_answer: 0, or what was wrong with the question; 1 when it could not be asked. */
+static uint64_t ask_for_table(int family, int *ret_answer)
 {
 	struct nl_sock *sock = nl_socket_alloc();
 	struct nl_msg *message = net_tables_ask(family, NFT_MSG_GETTABLE, NLM_F_ACK);
 	uint64_t handle = NET_TABLE_UNKNOWN;
+	*ret_answer = 1;
 	if (sock && message && nl_connect(sock, NETLINK_NETFILTER) == 0 &&
 	    nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, take_handle, &handle) == 0 &&
 	    nla_put_string(message, NFTA_TABLE_NAME, NET_TABLE) == 0 &&
-	    nl_send_auto(sock, message) > 0 && nl_wait_for_ack(sock) < 0)
-		handle = 0; /* -NLE_OBJ_NOTFOUND; or nobody ever loaded nf_tables */
+	    nl_send_auto(sock, message) > 0)
+		*ret_answer = nl_wait_for_ack(sock);
 	nlmsg_free(message);
 	nl_socket_free(sock);
-	return handle;
+	return *ret_answer < 0 ? 0 : handle; /* there is none; or nobody ever loaded nf_tables */
+}
+
+uint64_t net_table_handle(int family)
+{
+	int ignored;
+	return ask_for_table(family, &ignored);
+}
+
+bool net_tables_possible(void)
+{
+	int answer;
+	ask_for_table(NFPROTO_INET, &answer);
+	return answer == 0 || answer == -NLE_OBJ_NOTFOUND;
 }
 
 int net_tables_watch(struct error *err)

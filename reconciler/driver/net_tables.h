@@ -16,6 +16,8 @@
 /* A number that no other table of this name ever has. 0: there is none; or NET_TABLE_UNKNOWN.
  * family: NFPROTO_… */
 uint64_t net_table_handle(int family);
+/* Does the kernel answer for nftables? Asked, it loads them if it can. */
+bool net_tables_possible(void);
 
 /* A question to nftables, NFT_MSG_…; the caller's (nlmsg_free()), NULL when there is no memory. */
 struct nl_msg;

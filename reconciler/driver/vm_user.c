@@ -124,19 +124,21 @@ int vm_user_fill(uid_t uid, bool kvm, struct proc_user *ret, struct error *err)
 	return 0;
 }
 
-int vm_user_check_tun(struct error *err)
+int vm_user_check_tun(uid_t uid, struct error *err)
 {
 	struct stat st;
+	struct error refused = { 0 };
+	const struct proc_user user = { .uid = uid, .gid = uid };
 	if (stat("/dev/net/tun", &st) < 0)
 		return error_sys(err, "cannot look at '/dev/net/tun'");
-	if ((st.st_mode & 06) == 06)
+	if (proc_may_open("/dev/net/tun", O_RDWR, &user, &refused) == 0)
 		return 0;
 	return error_set(
 		err, ERROR_CONFLICT,
-		"'/dev/net/tun' is for root alone (mode %04o), and hypervisors run as users "
-		"of their own: chmod 0666 /dev/net/tun, as most systems have it (a tap has "
-		"its owner), or 'network: user'",
-		(unsigned)st.st_mode & 07777);
+		"%s (mode %04o), and hypervisors run as users of their own: "
+		"chmod 0666 /dev/net/tun, as most systems have it (a tap has its owner), or "
+		"'network: user'",
+		refused.text, (unsigned)st.st_mode & 07777);
 }
 
 /* --- what is its --- */

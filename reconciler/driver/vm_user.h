@@ -36,8 +36,8 @@ int vm_user_take(const char *vms_dir, const char *id, int vm_dirfd, uid_t *ret, 
  */
 int vm_user_fill(uid_t uid, bool kvm, struct proc_user *ret, struct error *err);
 
-/* CONFLICT: it could not open its tap, as /dev/net/tun is root's alone. */
-int vm_user_check_tun(struct error *err);
+/* CONFLICT: it cannot open /dev/net/tun, and so not its tap. */
+int vm_user_check_tun(uid_t uid, struct error *err);
 
 /* A file below vm_dirfd becomes its user's, for nobody else. CONFLICT: it is somebody's already, or
  * has another name elsewhere. Already done is success. */

@@ -35,7 +35,7 @@ static int make_tap(struct job *job, struct error *err)
 		return error_set(err, ERROR_BUSY,
 				 "all addresses of the bridge are taken: give bangerd a larger "
 				 "subnet by BANGER_SUBNET");
-	if (job->user.uid && vm_user_check_tun(err) < 0)
+	if (job->user.uid && vm_user_check_tun(job->user.uid, err) < 0)
 		return -1;
 	if (net_tap_make(subnet, job->id, job->user.uid, err) < 0)
 		return error_append(err, "; 'network: user' needs no bridge");

@@ -43,6 +43,9 @@ int proc_run(const struct proc_run *run, int *ret_status, struct buf *out, struc
 /* The same, but a non-zero exit is an error that quotes the tail of stderr. */
 int proc_check(const struct proc_run *run, struct buf *out, struct error *err);
 
+/* Can that user open it? Asked by doing so, in a process of its own. -1: no, errno in err->sys. */
+int proc_may_open(const char *path, int flags, const struct proc_user *user, struct error *err);
+
 struct proc_detach {
 	const char *const *argv;
 	int dirfd;	       /* working directory of the new process */

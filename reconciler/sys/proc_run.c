@@ -318,3 +318,22 @@ int proc_check(const struct proc_run *run, struct buf *out, struct error *err)
 		error_set(err, ERROR_SYSTEM, "'%s' failed with status %d", run->argv[0], status);
 	return tail.len ? error_append(err, ": %s", tail.data) : -1;
 }
+
+/* The status of a process has room for an errno. */
+int proc_may_open(const char *path, int flags, const struct proc_user *user, struct error *err)
+{
+	int status = 0;
+	pid_t pid = child_fork();
+	if (pid < 0)
+		return error_sys(err, "cannot make a process");
+	if (pid == 0) {
+		int fd = child_become(user) < 0 ? -1 : open(path, flags | O_CLOEXEC);
+		_exit(fd >= 0 ? 0 : errno);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	errno = WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
+	return errno ? error_sys(err, "user %u cannot open '%s'",
+				 user ? (unsigned)user->uid : (unsigned)geteuid(), path)
+		     : 0;
+}

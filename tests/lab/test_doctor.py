@@ -50,6 +50,25 @@ def full(home):
         sh("umount", home.state)
 
 
+@contextlib.contextmanager
+def stopped(*units):
+    sh("systemctl", "stop", *units)
+    try:
+        yield
+    finally:
+        sh("systemctl", "start", *units)
+
+
+@contextlib.contextmanager
+def mode(path, wanted):
+    before = os.stat(path).st_mode & 0o7777
+    os.chmod(path, wanted)
+    try:
+        yield
+    finally:
+        os.chmod(path, before)
+
+
 def library(name):
     paths = [line.split("=> ")[1] for line in sh("ldconfig", "-p").splitlines() if line.strip().startswith(name)]
     check(paths, f"{name} is installed")
@@ -113,7 +132,30 @@ def scenario_doctor_names_what_is_missing(home):
             lacks(home, "dm-snapshot", "fail", "dm_snapshot", "modules of this kernel")
         with full(home):
             lacks(home, "disk space", "fail", "free in " + home.state, "larger file system")
-        # Mended by itself: a node, a group, a directory that others could write to.
+        with stopped("systemd-resolved.service"):
+            lacks(home, "names", "warn", "systemd-resolved does not run", "dnsmasq")
+        # Firecracker's jailer: its stand-in, which says who it is as the real one does.
+        home.banger("daemon", "stop")
+        home.fake_firecracker()
+        jailer = os.path.join(BUILD, "fake", "jailer")
+        equal(findings(home)[0]["jailer"]["detail"], f"{jailer} 1.17.0", "it is there")
+        with away(jailer):
+            lacks(home, "jailer", "warn", "not installed", "BANGER_JAILER")
+        with open(home.env["FAKE_JAILER"], "w") as f:
+            f.write("version 1.9.0\n")
+        lacks(home, "jailer", "fail", "is of release '1.9.0' and Firecracker is 1.17.0", "same release")
+        home.banger("daemon", "stop")
+        del home.env["BANGER_FIRECRACKER"]
+        equal(findings(home)[0]["jailer"]["detail"], "not needed without Firecracker", "nobody has to have it")
+        # Mended: modules by who calls, if he is root, as bangerd must not.
+        sh("modprobe", "-r", "kvm_amd")
+        lacks(home, "acceleration", "warn", "/dev/kvm", "modprobe kvm_amd")
+        check("kvm_amd" in findings(home, "--fix")[0]["acceleration"]["fixed"] and os.path.exists("/dev/kvm"), "loaded")
+        check("fixed" not in findings(home, "--fix")[0]["acceleration"], "no second time")
+        # By itself: a node, a group, a directory that others could write to.
+        with mode("/dev/net/tun", 0o600):
+            lacks(home, "tun", "fail", "user 2100000000 cannot open '/dev/net/tun': Permission denied (mode 0600)", "chmod 0666 /dev/net/tun")
+            mends(home, "tun", "it was 0600")
         os.unlink("/dev/net/tun")
         lacks(home, "tun", "fail", "/dev/net/tun", "mknod")
         mends(home, "tun", "made '/dev/net/tun'")
@@ -138,7 +180,7 @@ def scenario_doctor_names_what_is_missing(home):
         bad = [item for item in found.values() if item["status"] == "fail"]
         equal((bad, code, found["orphans"]["status"]), ([], 0, "pass"), "at the end")
     finally:
-        sh("modprobe", "dm_snapshot", code=None)
+        sh("modprobe", "-a", "dm_snapshot", "kvm_amd", code=None)
         sh("ip", "link", "del", "bgr-00000000aa", code=None)
         if not group and has_group():
             sh("groupdel", "banger")

@@ -267,6 +267,27 @@ static void programs_of_root_are_found_without_its_path(void **state)
 	assert_null(empty);
 }
 
+static void who_may_open_a_file_is_tried(void **state)
+{
+	(void)state;
+	const struct proc_user nobody = { .uid = 2100000000, .gid = 2100000000 };
+	auto_free char *path = xasprintf("%s/file", dir_path);
+	assert_int_equal(fs_write(dir_fd, "file", "", 0, 0600, &err), 0);
+	assert_int_equal(proc_may_open(path, O_RDWR, NULL, &err), 0);
+	if (geteuid() != 0)
+		return;
+	assert_int_equal(chmod(dir_path, 0755), 0);
+	assert_int_equal(proc_may_open(path, O_RDWR, &nobody, &err), -1);
+	assert_int_equal(err.sys, EACCES);
+	assert_non_null(strstr(err.text, path));
+	assert_int_equal(chmod(path, 0644), 0);
+	assert_int_equal(proc_may_open(path, O_RDWR, &nobody, &err), -1);
+	assert_int_equal(proc_may_open(path, O_RDONLY, &nobody, &err), 0);
+	assert_int_equal(chmod(path, 0666), 0);
+	assert_int_equal(proc_may_open(path, O_RDWR, &nobody, &err), 0);
+	no_child_is_left();
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -287,6 +308,7 @@ int main(void)
 		CASE(stat_with_a_hostile_name_is_parsed),
 		CASE(arguments_are_walked_within_bounds),
 		CASE(programs_of_root_are_found_without_its_path),
+		CASE(who_may_open_a_file_is_tried),
 	};
 	return cmocka_run_group_tests_name("sys/proc", tests, NULL, NULL);
 }
