@@ -6,7 +6,8 @@ set -eu
 build='gcc make pkg-config libc6-dev libyaml-dev libsqlite3-dev libssh-dev libcjson-dev libarchive-dev libcurl4-openssl-dev libdevmapper-dev libnl-route-3-dev libnftables-dev cpio binutils'
 run='qemu-system-x86 qemu-utils e2fsprogs openssh-client cpio lz4 xz-utils kmod libarchive13 libcurl4 libnftables1'
 tests='libcmocka-dev python3 python3-yaml python3-jsonschema git procps mmdebstrap uidmap'
-deb='debhelper dpkg-dev'
+# dpkg-buildpackage asks for build-essential by name.
+deb='debhelper dpkg-dev build-essential'
 lint='clang clang-format clang-tidy cppcheck shellcheck git'
 
 wanted=

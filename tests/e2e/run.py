@@ -91,11 +91,16 @@ def run_one(module, name, title):
     return title, failure, time.monotonic() - began, boots, home.tally
 
 
+def attribute(one, name):
+    """What a scenario says about itself; None when it does not."""
+    return getattr(getattr(importlib.import_module(one[0]), one[1]), name, None)
+
+
 def wanted_images(todo):
     """tiny, and what scenarios name in their `images`."""
     names = {"tiny"}
-    for module, name, _ in todo:
-        names.update(getattr(getattr(importlib.import_module(module), name), "images", ()))
+    for one in todo:
+        names.update(attribute(one, "images") or ())
     return sorted(names)
 
 

@@ -15,7 +15,7 @@ here=$(dirname "$0")/../../scripts/images
 . "$here/bootstrap.sh"
 
 packages='systemd-sysv udev dbus systemd-resolved kmod netbase procps less iputils-ping
-	qemu-system-x86 qemu-utils e2fsprogs xfsprogs openssh-client git lz4 cpio
+	qemu-system-x86 qemu-utils e2fsprogs xfsprogs openssh-client git lz4 xz-utils cpio
 	dmsetup libdevmapper1.02.1 nftables libnftables1 iproute2 libnl-route-3-200 bind9-dnsutils
 	libyaml-0-2 libsqlite3-0 libssh-4 libcjson1 libarchive13 libcurl4 libmicrohttpd12
 	python3 python3-yaml python3-jsonschema libcmocka0 libasan8 libubsan1'
@@ -152,6 +152,9 @@ unpack
 configure
 make_initrd
 make_filesystem 62616e67-6572-4000-8000-6c6162000000 16
+# Room for packages that a scenario installs.
+truncate -s +96M "$work/rootfs.ext4"
+resize2fs -f "$work/rootfs.ext4" > "$work/resize.log" 2>&1 || die "$(cat "$work/resize.log")"
 
 versions=$(awk '/^Package: / { name = $2 } /^Version: / { print name "=" $2 }' \
 	"$root/var/lib/dpkg/status" | sort)

@@ -28,6 +28,7 @@ import run as e2e  # noqa: E402
 
 ROOT = harness.ROOT
 LAB = os.path.join(ROOT, "build", "lab")
+PACKAGES = os.path.join(LAB, "packages")
 RECIPE = ["tests/lab/image.sh", "scripts/images/lib.sh", "scripts/images/bootstrap.sh"]
 DISK_SIZE = "16G"  # sparse
 # A store into a page that a nested guest ran code from is looked up in all that was translated there, milliseconds
@@ -60,6 +61,16 @@ def image():
     return place
 
 
+def packages():
+    """Two versions of the package, of this tree, for scenarios that install it (`packages = True`)."""
+    os.makedirs(PACKAGES, exist_ok=True)
+    for version in ("0.0.1", "0.0.2"):
+        print(f"lab: building the package {version}", flush=True)
+        subprocess.run(["make", "-s", "deb", f"VERSION={version}", f"CC={os.environ.get('CC', 'cc')}"], cwd=ROOT, check=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=1800)
+        shutil.copy(os.path.join(ROOT, "build", "deb", f"banger_{version}_amd64.deb"), PACKAGES)
+
+
 def stage(place, parts, shell):
     """What the lab is to see as /lab: hard links, so it costs nothing."""
     shutil.rmtree(place, ignore_errors=True)
@@ -74,6 +85,8 @@ def stage(place, parts, shell):
         for name in wanted:
             os.makedirs(target, exist_ok=True)
             os.link(os.path.join(folder, name), os.path.join(target, name))
+    if os.path.isdir(PACKAGES):
+        subprocess.run(["cp", "-al", PACKAGES, os.path.join(place, "run")], check=True)
     images = os.path.join(place, "build", "test-images", "state", "banger")
     os.makedirs(images)
     for store in ("images", "kernels"):
@@ -205,6 +218,8 @@ def main():
     machine = image()
     todo = e2e.scenarios(options.parts) if options.parts or not options.shell else []
     e2e.prepare_images(e2e.wanted_images(todo))
+    if any(e2e.attribute(one, "packages") for one in todo):
+        packages()
     results = os.path.join(LAB, options.results)
     began = time.monotonic()
     count = options.machines or (1 if len(todo) <= FEW else min(4, os.cpu_count() or 1))
