@@ -8,7 +8,7 @@
 
 #include "daemon/bangerd.h"
 
-void bridge_open(struct bangerd *d);
+void bridge_open(struct bangerd *d);   /* what runs is known */
 void bridge_settle(struct bangerd *d); /* it may have come or gone */
 void bridge_resync(struct bangerd *d); /* what is around it, too */
 void bridge_free(struct bangerd *d);   /* when the pool is gone */

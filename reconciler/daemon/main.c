@@ -76,14 +76,16 @@ static const struct disk_driver *const *disk_preference(const struct bangerd *d)
 	return one ? one : d->paths.system ? disk_drivers_system : disk_drivers_session;
 }
 
-/* BANGER_SUBNET=10.9.0.0/16 */
-static int choose_subnet(struct bangerd *d, struct error *err)
+/* BANGER_SUBNET=10.9.0.0/16, BANGER_VM_TO_VM=allow */
+static int choose_network(struct bangerd *d, struct error *err)
 {
 	const char *text = secure_getenv("BANGER_SUBNET");
 	if (!d->paths.system)
 		return 0;
+	if (net_vm_to_vm_parse(secure_getenv("BANGER_VM_TO_VM"), &d->host.vm_to_vm, err) < 0)
+		return -1;
 	d->host.subnet = &d->subnet;
-	d->host.rules = net_rules_new(d->paths.runtime);
+	d->host.rules = net_rules_new(d->paths.runtime, d->host.vm_to_vm);
 	return net_subnet_parse(text ? text : NET_SUBNET_DEFAULT, &d->subnet, err);
 }
 
@@ -135,7 +137,7 @@ static int prepare_host(struct bangerd *d, struct error *err)
 		.start_timeout_ms = timeout_from("BANGER_START_TIMEOUT_MS", 15000),
 		.stop_timeout_ms = timeout_from("BANGER_STOP_TIMEOUT_MS", 45000),
 	};
-	if (choose_subnet(d, err) < 0 || choose_users(d, err) < 0 || let_group_in(d, err) < 0)
+	if (choose_network(d, err) < 0 || choose_users(d, err) < 0 || let_group_in(d, err) < 0)
 		return -1;
 	d->runtime_fd = open(d->paths.runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->runtime_fd < 0)
@@ -253,14 +255,10 @@ static int set_up(struct bangerd *d, struct error *err)
 	d->resync = loop_timer_new(d->loop, resync, d);
 	d->ttl = loop_timer_new(d->loop, ttl_due, d);
 	sweep(d);
-	struct error rules;
 	if (!d->store || events_open(d, err) < 0 || gather_store(d, err) < 0 ||
 	    gather_host(d, err) < 0 || conns_listen(d, err) < 0)
 		return -1;
-	if (d->host.rules && net_rules_apply(d->host.rules, &rules) < 0)
-		log_warn(NULL, "%s", rules.text);
 	bridge_open(d);
-	bridge_settle(d);
 	ballast_take(d);
 	event_add(d, EVENT_DAEMON, NULL, "bangerd " BANGER_VERSION " began, pid %d", (int)getpid());
 	watch_resume(d);

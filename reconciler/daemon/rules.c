@@ -31,7 +31,9 @@ struct mending {
 static void mend(struct work *work)
 {
 	struct mending *mending = (struct mending *)work;
-	net_rules_mend(mending->d->host.rules, mending->edited, &mending->mended, &mending->err);
+	const struct host *host = &mending->d->host;
+	if (net_taps_isolate(!host->vm_to_vm, &mending->err) == 0)
+		net_rules_mend(host->rules, mending->edited, &mending->mended, &mending->err);
 }
 
 static void begin(void *data);

@@ -222,22 +222,30 @@ static int make_tap(const char *name, uid_t owner, struct error *err)
 	return 0;
 }
 
-/* libnl of this age has no word for it. */
-static int isolate(const char *name, struct error *err)
+/* libnl of this age has no word for it. What is so already is not written: each write is told to
+ * all who listen to the host's links. */
+static int isolate(const char *name, bool isolated, struct error *err)
 {
+	char was = 0;
+	const char *wanted = isolated ? "1" : "0";
 	auto_free char *path = xasprintf("/sys/class/net/%s/brport/isolated", name);
-	if (fs_tell(path, "1") < 0)
-		return error_sys(err, "cannot isolate '%s' from others on '" NET_BRIDGE "'", name);
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, &was, 1) == 1 && was == wanted[0])
+		return 0;
+	if (fs_tell(path, wanted) < 0)
+		return error_sys(err, "cannot %s '%s' and others on '" NET_BRIDGE "'",
+				 isolated ? "part" : "bring together", name);
 	return 0;
 }
 
-static int put_on_bridge(struct nl_sock *sock, const char *name, int bridge, struct error *err)
+static int put_on_bridge(struct nl_sock *sock, const char *name, int bridge, bool isolated,
+			 struct error *err)
 {
 	no_ipv6(name);
 	int number = rtnl_link_enslave_ifindex(sock, bridge, (int)if_nametoindex(name));
 	if (number < 0)
 		return failed(number, "put on '" NET_BRIDGE "'", name, err);
-	return isolate(name, err);
+	return isolate(name, isolated, err);
 }
 
 /* --- the pool --- */
@@ -285,13 +293,13 @@ static void pool_take(struct nl_sock *sock, const char *name)
 		rename_link(sock, spare, name, &ignored);
 }
 
-static void pool_make_ahead(struct nl_sock *sock, int bridge)
+static void pool_make_ahead(struct nl_sock *sock, int bridge, bool isolated)
 {
 	char spare[NET_TAP_MAX];
 	struct error ignored;
 	if (!pool_find(true, spare) && pool_find(false, spare) &&
 	    make_tap(spare, geteuid(), &ignored) == 0)
-		put_on_bridge(sock, spare, bridge, &ignored);
+		put_on_bridge(sock, spare, bridge, isolated, &ignored);
 }
 
 /* Nobody's, and not open: a hypervisor that did not go could listen to the next VM. */
@@ -316,17 +324,18 @@ static int pool_drop(struct nl_sock *sock, struct error *err)
 /* --- a VM's --- */
 
 /* Isolated before it is up: there is no moment in which another VM is in reach. */
-static int make(const struct net_subnet *subnet, const char *name, uid_t owner, struct error *err)
+static int make(const struct net_subnet *subnet, const char *name, uid_t owner, bool isolated,
+		struct error *err)
 {
 	auto_socket struct nl_sock *sock = open_socket(err);
 	int bridge;
 	if (!sock || make_bridge(sock, subnet, &bridge, err) < 0)
 		return -1;
 	pool_take(sock, name);
-	if (make_tap(name, owner, err) < 0 || put_on_bridge(sock, name, bridge, err) < 0 ||
-	    set_up(sock, name, err) < 0)
+	if (make_tap(name, owner, err) < 0 ||
+	    put_on_bridge(sock, name, bridge, isolated, err) < 0 || set_up(sock, name, err) < 0)
 		return -1;
-	pool_make_ahead(sock, bridge);
+	pool_make_ahead(sock, bridge, isolated);
 	return 0;
 }
 
@@ -361,12 +370,36 @@ static int remove_tap(const char *name, struct error *err)
 	return remove_link(sock, NET_BRIDGE, err);
 }
 
-int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, struct error *err)
+int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, bool isolated,
+		 struct error *err)
 {
 	char name[NET_TAP_MAX];
 	net_tap_name(id, name);
 	pthread_mutex_lock(&lock);
-	int result = make(subnet, name, owner, err);
+	int result = make(subnet, name, owner, isolated, err);
+	pthread_mutex_unlock(&lock);
+	return result;
+}
+
+static int isolate_ports(bool isolated, struct error *err)
+{
+	int result = 0;
+	struct error failure;
+	auto_dir DIR *ports = opendir("/sys/class/net/" NET_BRIDGE "/brif");
+	for (const struct dirent *entry; ports && (entry = readdir(ports));) {
+		if (strncmp(entry->d_name, NET_TAP_PREFIX, strlen(NET_TAP_PREFIX)) != 0 ||
+		    isolate(entry->d_name, isolated, &failure) == 0 || result < 0)
+			continue;
+		*err = failure;
+		result = -1;
+	}
+	return result;
+}
+
+int net_taps_isolate(bool isolated, struct error *err)
+{
+	pthread_mutex_lock(&lock);
+	int result = isolate_ports(isolated, err);
 	pthread_mutex_unlock(&lock);
 	return result;
 }

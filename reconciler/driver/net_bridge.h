@@ -4,7 +4,8 @@
  * Needs root. Blocks, from any worker: one lock is around what changes the host. The bridge is
  * there as long as a tap is, so a host where no VM runs looks as it did before. A tap is named
  * after its VM ("bgr-<id>"), which is all that is known of it. VMs do not see each other there:
- * taps are isolated ports, which reach the host and nothing else. */
+ * taps are isolated ports, which reach the host and nothing else, unless the host is set to let
+ * them (BANGER_VM_TO_VM). */
 #ifndef DRIVER_NET_BRIDGE_H
 #define DRIVER_NET_BRIDGE_H
 
@@ -30,6 +31,8 @@ struct net_subnet {
 
 /* "10.183.0.0/16": /8 to /28, no bits beyond the prefix; else INVALID. */
 int net_subnet_parse(const char *text, struct net_subnet *ret, struct error *err);
+/* What BANGER_VM_TO_VM says: "allow", or "block" as when it is not set (NULL, ""); else INVALID. */
+int net_vm_to_vm_parse(const char *text, bool *ret_allowed, struct error *err);
 bool net_subnet_has(const struct net_subnet *subnet, const char *address);
 void net_subnet_gateway(const struct net_subnet *subnet, char ret[16]);
 /* An address for a VM, the same for the same id unless it is taken. BUSY: all of them are. */
@@ -51,7 +54,10 @@ void net_tap_name(const char *id, char ret[NET_TAP_MAX]);
 /* The tap of the VM, for its hypervisor's user, and the bridge, both up. CONFLICT when the subnet
  * is somewhere else already as far as the host's routes say; that is only asked while there is no
  * bridge. */
-int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, struct error *err);
+int net_tap_make(const struct net_subnet *subnet, const char *id, uid_t owner, bool isolated,
+		 struct error *err);
+/* All that are on the bridge, if they are not so already. */
+int net_taps_isolate(bool isolated, struct error *err);
 /* The bridge goes with the last, and the taps that are kept for others. */
 int net_tap_remove(const char *id, struct error *err);
 /* These, also when somebody else took the last away. Not while one is in use. */

@@ -38,6 +38,7 @@ DEFINE_VEC(kept_vec, struct kept)
 struct net_rules {
 	pthread_mutex_t lock;
 	char *memory; /* path of FORWARDING_FILE */
+	bool vm_to_vm;
 	struct kept_vec set;
 	uint64_t tables[2]; /* handles, by family */
 	struct net_hold_vec holds;
@@ -244,7 +245,7 @@ static int apply(struct net_rules *rules, bool *ret_forwarding, struct error *er
 	auto_free struct net_rule *views = xcalloc(rules->set.count + 1, sizeof(*views));
 	for (size_t i = 0; i < rules->set.count; i++)
 		views[i] = view(&rules->set.at[i]);
-	net_rules_text(views, rules->set.count, &text);
+	net_rules_text(views, rules->set.count, rules->vm_to_vm, &text);
 	if (!rules->set.count && !any_table())
 		return forward(rules, ret_forwarding, err);
 	if (run(text.data, err) < 0)
@@ -258,10 +259,11 @@ static int apply(struct net_rules *rules, bool *ret_forwarding, struct error *er
 
 /* --- changes --- */
 
-struct net_rules *net_rules_new(const char *runtime_dir)
+struct net_rules *net_rules_new(const char *runtime_dir, bool vm_to_vm)
 {
 	struct net_rules *rules = xcalloc(1, sizeof(*rules));
 	pthread_mutex_init(&rules->lock, NULL);
+	rules->vm_to_vm = vm_to_vm;
 	rules->memory = xasprintf("%s/" FORWARDING_FILE, runtime_dir);
 	return rules;
 }

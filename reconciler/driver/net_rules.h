@@ -23,8 +23,9 @@ struct net_rule {
 
 /* The set of one host: borrowed by all its jobs, which tell it what comes and goes. */
 struct net_rules;
-/* runtime_dir: where it is remembered that forwarding was off, until it is again. */
-struct net_rules *net_rules_new(const char *runtime_dir);
+/* runtime_dir: where it is remembered that forwarding was off, until it is again.
+ * vm_to_vm: they may reach each other. */
+struct net_rules *net_rules_new(const char *runtime_dir, bool vm_to_vm);
 void net_rules_free(struct net_rules *rules); /* those of the kernel stay */
 
 /* A VM that was found running: takes part from the next change on. */
@@ -55,6 +56,6 @@ DEFINE_VEC(net_rules_id_vec, struct net_rules_id)
 int net_rules_find(struct net_rules_id_vec *ret, struct error *err);
 
 /* The transaction, for nft(8); pure. */
-void net_rules_text(const struct net_rule *rules, size_t count, struct buf *ret);
+void net_rules_text(const struct net_rule *rules, size_t count, bool vm_to_vm, struct buf *ret);
 
 #endif

@@ -5,6 +5,10 @@
  * outlive it.) An accept here is no end: tables of others are asked as well. The bridge's own
  * address answers for names, but to this host alone: who else is here is no guest's business.
  *
+ * Whether VMs reach each other the bridge decides, whose ports are isolated or not; the rule for it
+ * is about what takes the way over the host instead: by its gateway, or, where the host passes
+ * bridged packets to IP's tables as well (br_netfilter), all of it.
+ *
  * A port of the host on loopback is the reason for "raw": the kernel is told (route_localnet) that
  * packets of 127.0.0.1 may travel over the bridge, where they get the bridge's address, and nothing
  * that claims to be one of those may come from there. */
@@ -60,6 +64,19 @@ static void add_masquerade(struct buf *to, const struct net_rule *rules, size_t 
 	buf_add(to, "\t}\n");
 }
 
+static void add_forward(struct buf *to, bool vm_to_vm)
+{
+	buf_addf(to,
+		 "\tchain forward {\n\t\ttype filter hook forward priority filter;\n"
+		 "\t\tiifname \"" NET_BRIDGE "\" oifname \"" NET_BRIDGE "\" %s\n"
+		 "\t\tiifname \"" NET_BRIDGE "\" ct direction reply accept\n"
+		 "\t\tiifname \"" NET_BRIDGE "\" ip saddr != @nat drop\n"
+		 "\t\toifname \"" NET_BRIDGE "\" ct direction reply accept\n"
+		 "\t\toifname \"" NET_BRIDGE "\" ct status dnat accept\n"
+		 "\t\toifname \"" NET_BRIDGE "\" drop\n\t}\n",
+		 vm_to_vm ? "accept" : "drop");
+}
+
 /* In the bridge's family a tap has a chain of its own. */
 static void add_tap(struct buf *to, const struct net_rule *rule)
 {
@@ -86,7 +103,7 @@ static void add_taps(struct buf *to, const struct net_rule *rules, size_t count)
 	buf_add(to, " }\n\t\tiifname \"bgr-*\" drop\n\t}\n}\n");
 }
 
-void net_rules_text(const struct net_rule *rules, size_t count, struct buf *ret)
+void net_rules_text(const struct net_rule *rules, size_t count, bool vm_to_vm, struct buf *ret)
 {
 	/* What is not there cannot be deleted; added, it is. */
 	buf_add(ret, "add table inet banger\ndelete table inet banger\n"
@@ -106,13 +123,8 @@ void net_rules_text(const struct net_rule *rules, size_t count, struct buf *ret)
 		     "\t\tfib daddr . iif type local meta l4proto { tcp, udp } th dport 53 reject\n"
 		     "\t\tip saddr @nat accept\n"
 		     "\t\ticmp type echo-request accept\n"
-		     "\t\tdrop\n\t}\n"
-		     "\tchain forward {\n\t\ttype filter hook forward priority filter;\n"
-		     "\t\tiifname \"" NET_BRIDGE "\" oifname \"" NET_BRIDGE "\" drop\n"
-		     "\t\tiifname \"" NET_BRIDGE "\" ct direction reply accept\n"
-		     "\t\tiifname \"" NET_BRIDGE "\" ip saddr != @nat drop\n"
-		     "\t\toifname \"" NET_BRIDGE "\" ct direction reply accept\n"
-		     "\t\toifname \"" NET_BRIDGE "\" ct status dnat accept\n"
-		     "\t\toifname \"" NET_BRIDGE "\" drop\n\t}\n}\n");
+		     "\t\tdrop\n\t}\n");
+	add_forward(ret, vm_to_vm);
+	buf_add(ret, "}\n");
 	add_taps(ret, rules, count);
 }

@@ -43,6 +43,18 @@ int net_subnet_parse(const char *text, struct net_subnet *ret, struct error *err
 	return 0;
 }
 
+int net_vm_to_vm_parse(const char *text, bool *ret_allowed, struct error *err)
+{
+	*ret_allowed = text && !strcmp(text, "allow");
+	if (*ret_allowed || !text || !*text || !strcmp(text, "block"))
+		return 0;
+	return error_set(
+		err, ERROR_INVALID,
+		"BANGER_VM_TO_VM: '%.40s' is neither 'allow' nor 'block', which it is when "
+		"it is not set",
+		text);
+}
+
 bool net_subnet_has(const struct net_subnet *subnet, const char *address)
 {
 	struct in_addr in;

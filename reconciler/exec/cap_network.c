@@ -37,7 +37,7 @@ static int make_tap(struct job *job, struct error *err)
 				 "subnet by BANGER_SUBNET");
 	if (job->user.uid && vm_user_check_tun(job->user.uid, err) < 0)
 		return -1;
-	if (net_tap_make(subnet, job->id, job->user.uid, err) < 0)
+	if (net_tap_make(subnet, job->id, job->user.uid, !job->host->vm_to_vm, err) < 0)
 		return error_append(err, "; 'network: user' needs no bridge");
 	net_tap_name(job->id, job->tap);
 	job->machine.tap = job->tap;

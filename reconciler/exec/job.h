@@ -28,6 +28,7 @@ struct host {
 	const struct disk_driver *const *disks; /* kinds of system disks, by preference */
 	const struct net_subnet *subnet;	/* of the bridge; NULL: user networking is all */
 	struct net_rules *rules;		/* there; NULL with it */
+	bool vm_to_vm;				/* and its VMs may reach each other */
 	bool own_users;		   /* every hypervisor has a user of its own: driver/vm_user.h */
 	unsigned start_timeout_ms; /* how long a hypervisor may take to answer */
 	unsigned stop_timeout_ms;  /* how long a guest may take to power off */

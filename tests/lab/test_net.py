@@ -1,5 +1,6 @@
 """The bridge and its taps: guests on addresses of their own, and nothing of it left behind."""
 
+import glob
 import os
 import re
 import signal
@@ -200,6 +201,53 @@ def spoof(home, vm, other):
         check(spoofed == 0 and honest >= 2, f"packets on the bridge: {spoofed} in another's name, {honest} in its own")
     finally:
         sh("nft", "delete", "table", "inet", "spy")
+
+
+def isolated_ports():
+    """Of all taps, those that are kept for the next VM as well."""
+    return {open(path).read().strip() for path in glob.glob("/sys/class/net/banger0/brif/*/isolated")}
+
+
+def next_daemon(home, vm_to_vm):
+    if home.daemon_pid():
+        home.kill_daemon()
+    home.env.pop("BANGER_VM_TO_VM", None)
+    if vm_to_vm:
+        home.env["BANGER_VM_TO_VM"] = vm_to_vm
+    return home.banger("ps", code=None, timeout=PATIENCE)
+
+
+def scenario_vms_reach_each_other_where_the_host_lets_them(home):
+    """By a setting of bangerd's, which holds for those that run when it is changed, both ways; spoofing never."""
+    before = plumbing()
+    sh("modprobe", "br_netfilter")  # then the tables of IP see what the bridge passes on, too
+    try:
+        home.env["BANGER_VM_TO_VM"] = "allow"
+        create(home, "a")
+        create(home, "b")
+        b, boots = home.vm("b")["address"], [home.vm(name)["boot_id"] for name in "ab"]
+        shell(home, "b", "(while echo b | nc -l -p 7001; do :; done) > /dev/null 2>&1 &")
+        wait_for("b answers the host", PATIENCE, lambda: tell(b, 7001) == "b\n", 0.5)
+        for filtered in "01":
+            with open("/proc/sys/net/bridge/bridge-nf-call-iptables", "w") as f:
+                f.write(filtered)
+            equal((isolated_ports(), reaches(home, "a", b, 7001)), ({"0"}, "b"), f"allowed, br_netfilter {filtered}")
+        spoof(home, "a", "10.183.0.9")
+        refused = next_daemon(home, "yes")
+        check(refused.code != 0 and "BANGER_VM_TO_VM" in refused.err and "'yes'" in refused.err, str(refused))
+        equal((home.daemon_pid(), isolated_ports()), (None, {"0"}), "no daemon, and nothing changed")
+        next_daemon(home, "")
+        equal((isolated_ports(), reaches(home, "a", b, 7001)), ({"1"}, ""), "blocked")
+        shell(home, "a", f"ip route add {b}/32 via 10.183.0.1")
+        equal(reaches(home, "a", b, 7001), "", "over the gateway")
+        shell(home, "a", f"ip route del {b}/32")
+        next_daemon(home, "allow")
+        equal((isolated_ports(), reaches(home, "a", b, 7001)), ({"0"}, "b"), "allowed again")
+        equal([home.vm(name)["boot_id"] for name in "ab"], boots, "they ran on")
+        home.banger("delete", "a", "b", "--yes")
+        equal(plumbing(), before, "what is left")
+    finally:
+        sh("modprobe", "-r", "br_netfilter", code=None)
 
 
 def unwanted(home, vm):

@@ -48,6 +48,27 @@ static void a_subnet_is_read(void **state)
 		assert_int_equal(net_subnet_parse(bad[i], &subnet, &err), -1);
 }
 
+static void vms_reach_each_other_only_by_that_word(void **state)
+{
+	(void)state;
+	struct error err;
+	bool allowed = true;
+	static const char *const blocked[] = { NULL, "", "block" };
+	for (size_t i = 0; i < ARRAY_COUNT(blocked); i++, allowed = true) {
+		assert_int_equal(net_vm_to_vm_parse(blocked[i], &allowed, &err), 0);
+		assert_false(allowed);
+	}
+	assert_int_equal(net_vm_to_vm_parse("allow", &allowed, &err), 0);
+	assert_true(allowed);
+	static const char *const bad[] = { "allow ", "Allow", "yes", "1", "deny" };
+	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+		assert_int_equal(net_vm_to_vm_parse(bad[i], &allowed, &err), -1);
+		assert_int_equal(err.code, ERROR_INVALID);
+		assert_non_null(strstr(err.text, bad[i]));
+		assert_false(allowed);
+	}
+}
+
 static void an_address_stays_the_same_until_it_is_taken(void **state)
 {
 	(void)state;
@@ -136,7 +157,7 @@ static void assert_links(const char *const *want, size_t count)
 static void make(const char *id)
 {
 	struct error err;
-	if (net_tap_make(&subnet, id, OWNER, &err) < 0)
+	if (net_tap_make(&subnet, id, OWNER, true, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -240,6 +261,30 @@ static void one_that_is_open_is_not_kept(void)
 	take_away("eeeeeeeeee");
 }
 
+/* Those in use, and those that wait for a VM. */
+static void a_setting_is_for_all_of_them(void)
+{
+	struct error err;
+	static const char *const taps[] = { "bgr-ffffffffff", "bgr-gggggggggg", "bgr-pool-0" };
+	static const bool settings[] = { false, false, true };
+	assert_int_equal(net_taps_isolate(false, &err), 0); /* no bridge */
+	make("ffffffffff");
+	make("gggggggggg");
+	for (size_t i = 0; i < ARRAY_COUNT(settings); i++) {
+		assert_int_equal(net_taps_isolate(settings[i], &err), 0);
+		for (size_t j = 0; j < ARRAY_COUNT(taps); j++) {
+			auto_free char *path = xasprintf("%s/brport", taps[j]);
+			assert_int_equal(attribute(path, "isolated"), settings[i]);
+		}
+	}
+	assert_int_equal(net_taps_isolate(false, &err), 0);
+	make("hhhhhhhhhh"); /* of the pool, and made to be apart */
+	assert_int_equal(attribute("bgr-hhhhhhhhhh/brport", "isolated"), 1);
+	take_away("ffffffffff");
+	take_away("gggggggggg");
+	take_away("hhhhhhhhhh");
+}
+
 static bool is_alone(void)
 {
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 ||
@@ -277,11 +322,13 @@ ALONE(taps_are_kept_and_taken_again)
 ALONE(the_pool_is_small)
 ALONE(a_pool_is_found_by_name)
 ALONE(one_that_is_open_is_not_kept)
+ALONE(a_setting_is_for_all_of_them)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_subnet_is_read),
+		cmocka_unit_test(vms_reach_each_other_only_by_that_word),
 		cmocka_unit_test(an_address_stays_the_same_until_it_is_taken),
 		cmocka_unit_test(all_addresses_are_given_and_then_none),
 		cmocka_unit_test(ssh_is_where_the_address_says),
@@ -290,6 +337,7 @@ int main(void)
 		cmocka_unit_test(the_pool_is_small_alone),
 		cmocka_unit_test(a_pool_is_found_by_name_alone),
 		cmocka_unit_test(one_that_is_open_is_not_kept_alone),
+		cmocka_unit_test(a_setting_is_for_all_of_them_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

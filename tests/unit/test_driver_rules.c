@@ -11,11 +11,11 @@
 #include <fcntl.h>
 #include <string.h>
 
-static void compare(const struct net_rule *rules, size_t count, const char *path)
+static void compare(const struct net_rule *rules, size_t count, bool vm_to_vm, const char *path)
 {
 	auto_buf struct buf got = BUF_INIT, want = BUF_INIT;
 	struct error err;
-	net_rules_text(rules, count, &got);
+	net_rules_text(rules, count, vm_to_vm, &got);
 	if (getenv("UPDATE"))
 		assert_int_equal(fs_write(AT_FDCWD, path, got.data, got.len, 0644, &err), 0);
 	assert_int_equal(fs_read(AT_FDCWD, path, 1 << 20, &want, &err), 0);
@@ -25,7 +25,7 @@ static void compare(const struct net_rule *rules, size_t count, const char *path
 static void no_vm_no_table(void **state)
 {
 	(void)state;
-	compare(NULL, 0, "tests/driver/nft/none.nft");
+	compare(NULL, 0, true, "tests/driver/nft/none.nft");
 }
 
 static void one_that_reaches_nothing(void **state)
@@ -34,7 +34,8 @@ static void one_that_reaches_nothing(void **state)
 	const struct net_rule rule = { .id = "ab12",
 				       .address = "10.183.4.5",
 				       .mac = "52:54:00:01:02:03" };
-	compare(&rule, 1, "tests/driver/nft/closed.nft");
+	compare(&rule, 1, false, "tests/driver/nft/closed.nft");
+	compare(&rule, 1, true, "tests/driver/nft/vm_to_vm.nft");
 }
 
 static void nat_and_ports(void **state)
@@ -50,7 +51,7 @@ static void nat_and_ports(void **state)
 		{ "cd34", "10.183.6.7", "52:54:00:04:05:06", true, NULL },
 		{ "ef56", "10.183.8.9", "52:54:00:07:08:09", false, NULL },
 	};
-	compare(rules, ARRAY_COUNT(rules), "tests/driver/nft/open.nft");
+	compare(rules, ARRAY_COUNT(rules), false, "tests/driver/nft/open.nft");
 }
 
 int main(void)
