@@ -55,9 +55,27 @@ static int make_network(struct job *job, struct error *err)
 	return job_wants_bridge(job->host, want) ? make_tap(job, err) : take_user_address(job, err);
 }
 
+bool job_stays_on_bridge(const struct job *job)
+{
+	return job->kind != ACTION_STOP && job->kind != ACTION_DELETE && job->want &&
+	       job->want->state == STATE_RUNNING && job_wants_bridge(job->host, job->want);
+}
+
 static int remove_network(struct job *job, struct error *err)
 {
 	return job->host->subnet ? net_tap_remove(job->id, err) : 0;
+}
+
+/* The next run takes the tap as it is: the bridge, which would go with the last one, stays, and
+ * with it the host's route and what systemd-resolved was told. If no run comes of it the undo takes
+ * it. */
+static int release_network(struct job *job, struct error *err)
+{
+	char name[NET_TAP_MAX];
+	net_tap_name(job->id, name);
+	if (job_stays_on_bridge(job) && !net_link_is_used(name))
+		return 0;
+	return remove_network(job, err);
 }
 
 static void unmake_network(struct job *job)
@@ -70,5 +88,5 @@ static void unmake_network(struct job *job)
 const struct capability cap_network = {
 	.name = "network",
 	.steps = { [PHASE_PREPARE] = { "network", make_network, unmake_network },
-		   [PHASE_RELEASE] = { "network", remove_network, NULL } },
+		   [PHASE_RELEASE] = { "network", release_network, unmake_network } },
 };

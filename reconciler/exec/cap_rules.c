@@ -28,6 +28,12 @@ static int drop_rules(struct job *job, struct error *err)
 	return job->host->rules ? net_rules_drop(job->host->rules, job->id, err) : 0;
 }
 
+/* Those of the next run replace them: a port stays held, and forwarding on. */
+static int release_rules(struct job *job, struct error *err)
+{
+	return job_stays_on_bridge(job) ? 0 : drop_rules(job, err);
+}
+
 static void undo_rules(struct job *job)
 {
 	struct error ignored;
@@ -38,5 +44,5 @@ static void undo_rules(struct job *job)
 const struct capability cap_rules = {
 	.name = "rules",
 	.steps = { [PHASE_PREPARE] = { "rules", make_rules, undo_rules },
-		   [PHASE_RELEASE] = { "rules", drop_rules, NULL } },
+		   [PHASE_RELEASE] = { "rules", release_rules, undo_rules } },
 };

@@ -109,6 +109,8 @@ int steps_run(struct job *job, const struct step *const *steps, size_t count, st
 
 /* Is a VM of this spec, started here, to be on the bridge? */
 bool job_wants_bridge(const struct host *host, const struct vm_spec *spec);
+/* ... and is this job's run, if one ends, followed by one that is? */
+bool job_stays_on_bridge(const struct job *job);
 /* Those of a VM on the bridge, as want says; it runs, or is about to. */
 int job_put_rules(struct job *job, const struct vm_spec *want, struct error *err);
 /* What several steps need. */

@@ -28,6 +28,11 @@ def links(pool=False):
                   if name.startswith(("banger", "bgr-")) and (pool or not name.startswith("bgr-pool-")))
 
 
+def indexes():
+    """Which bridge and taps these are: others of the same name have others."""
+    return {name: socket.if_nametoindex(name) for name in links()}
+
+
 def plumbing():
     """Links, routes and the whole ruleset, as the kernel has them."""
     with open("/proc/sys/net/ipv4/ip_forward") as f:
@@ -372,6 +377,11 @@ def scenario_rules_that_others_take_away_come_back(home):
     home.banger("set", "a", "nat=false", timeout=PATIENCE)
     home.banger("set", "a", "nat=true", timeout=PATIENCE)
     equal((rules(), mended()), (good, 4), "our own changes are no one else's")
+    # The only VM is restarted: the bridge and what belongs to it stay, so nobody else notices.
+    there, known = indexes(), home.log().count("systemd-resolved asks us")
+    home.banger("restart", "a", timeout=BOOT)
+    equal((indexes(), rules(), mended()), (there, good, 4), "after a restart")
+    equal((home.log().count("systemd-resolved asks us"), known), (1, 1), "resolved is told once")
     home.banger("stop", "a")
     sh("nft", "delete table inet theirs")
     equal(plumbing(), before, "what is left")
