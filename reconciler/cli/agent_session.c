@@ -1,50 +1,19 @@
-/* The channel's socket belongs to the daemon's user alone, so it is the daemon that connects: it
- * hands the connection over through a socket pair whose other end it is given. From then on it has
- * no part in it; that we hang up is what ends the command. */
+/* The channel's socket belongs to the daemon's user alone, so it is the daemon that connects and
+ * hands the connection over. From then on it has no part in it; that we hang up is what ends the
+ * command. */
 #include "cli/agent_session.h"
 #include "cli/agent_exec.h"
 #include "cli/conn.h"
 #include "cli/ssh_session.h"
 
-#include <string.h>
-#include <sys/socket.h>
-
 #define GREETING_MS 15000
-
-static int take_descriptor(int from, struct error *err)
-{
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	char byte;
-	struct iovec bytes = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &bytes,
-				  .msg_iovlen = 1,
-				  .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	int fd;
-	ssize_t got = recvmsg(from, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	const struct cmsghdr *c = got == 1 ? CMSG_FIRSTHDR(&message) : NULL;
-	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
-	    c->cmsg_len != CMSG_LEN(sizeof(int)))
-		return error_set(err, ERROR_SYSTEM, "bangerd did not hand the connection over");
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
 
 static int channel_open(struct cli *cli, const char *name, struct error *err)
 {
 	auto_json cJSON *params = cJSON_CreateObject();
-	auto_json cJSON *reply = NULL;
-	auto_close int ours = -1;
-	auto_close int theirs = -1;
-	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return error_sys(err, "cannot make a socket");
-	ours = pair[0];
-	theirs = pair[1];
+	int fd;
 	json_add_str(params, "name", name);
-	if (conn_call_fd(cli, "vm.exec", params, theirs, &reply, err) < 0)
-		return -1;
-	return take_descriptor(ours, err);
+	return conn_call_for_fd(cli, "vm.exec", params, &fd, err) < 0 ? -1 : fd;
 }
 
 struct life {

@@ -164,8 +164,8 @@ static int copy_out(struct cli *cli, const char *name, const cJSON *target, cons
 	buf_add(&text, "set -eu\n");
 	add_variable(&text, "src", path);
 	buf_add(&text, out_body);
-	const struct guest_script guest = { name, target, text.data, null, writer, said };
-	if (guest_start(&guest, &pid, err) < 0)
+	struct guest_script guest = { name, target, text.data, null, writer, said, NULL };
+	if (guest_start(cli, &guest, &pid, err) < 0)
 		return -1;
 	cleanup_close(&writer);
 	writer = -1;

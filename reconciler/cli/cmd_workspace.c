@@ -95,10 +95,11 @@ static int run_export(struct cli *cli, const struct export *export, enum export_
 		return -1;
 	bool chosen = command_flag(cli->command, "base-commit") != NULL;
 	export_script(&text, path, chosen ? cli_value(cli, "base-commit", NULL) : NULL, base, what);
-	const struct guest_script guest = {
-		export->name, export->target, text.data, null, out, said
+	struct guest_script guest = {
+		export->name, export->target, text.data, null, out, said, NULL
 	};
-	if (guest_start(&guest, &pid, err) < 0 || guest_wait(cli, &guest, pid, &status, err) < 0)
+	if (guest_start(cli, &guest, &pid, err) < 0 ||
+	    guest_wait(cli, &guest, pid, &status, err) < 0)
 		return -1;
 	if (status)
 		return workspace_failure(export->name, path, status, said, err);

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -286,6 +287,42 @@ int conn_call_fd(struct cli *cli, const char *method, const cJSON *params, int f
 	if (conn_is_lost(err) || err->code == ERROR_TIMEOUT)
 		conn_close(cli);
 	return -1;
+}
+
+static int take_descriptor(int from, struct error *err)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	char byte;
+	struct iovec bytes = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &bytes,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	int fd;
+	ssize_t got = recvmsg(from, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	const struct cmsghdr *c = got == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+	    c->cmsg_len != CMSG_LEN(sizeof(int)))
+		return error_set(err, ERROR_SYSTEM, "bangerd did not hand over what was asked for");
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+int conn_call_for_fd(struct cli *cli, const char *method, const cJSON *params, int *ret_fd,
+		     struct error *err)
+{
+	auto_json cJSON *reply = NULL;
+	auto_close int ours = -1;
+	auto_close int theirs = -1;
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_sys(err, "cannot make a socket");
+	ours = pair[0];
+	theirs = pair[1];
+	if (conn_call_fd(cli, method, params, theirs, &reply, err) < 0)
+		return -1;
+	*ret_fd = take_descriptor(ours, err);
+	return *ret_fd < 0 ? -1 : 0;
 }
 
 int conn_call(struct cli *cli, const char *method, const cJSON *params, cJSON **ret,

@@ -29,6 +29,10 @@ int conn_call(struct cli *cli, const char *method, const cJSON *params, cJSON **
 	      struct error *err);
 int conn_call_fd(struct cli *cli, const char *method, const cJSON *params, int fd, cJSON **ret,
 		 struct error *err);
+/* The same, with a descriptor for an answer: the daemon is given one end of a socket pair and puts
+ * it in there. *ret_fd is the caller's. */
+int conn_call_for_fd(struct cli *cli, const char *method, const cJSON *params, int *ret_fd,
+		     struct error *err);
 /* True when err of a failed call means that the daemon is gone, not that it said no. */
 bool conn_is_lost(const struct error *err);
 

@@ -127,8 +127,8 @@ static void keep_lease(struct cli *cli, const char *lease, pid_t pid)
 	}
 }
 
-static int run_ssh(struct cli *cli, char *const *argv, const char *lease, int *ret_status,
-		   struct error *err)
+static int run_ssh(struct cli *cli, char *const *argv, const char *lease, struct guest_watch *watch,
+		   int *ret_status, struct error *err)
 {
 	struct sigaction interrupt, quit, term, hup, usr;
 	pid_t pid;
@@ -142,6 +142,7 @@ static int run_ssh(struct cli *cli, char *const *argv, const char *lease, int *r
 	int failed = spawn_start(&spawn, &pid, err);
 	if (!failed) {
 		ssh_pid = pid;
+		guest_watch_start(watch, pid);
 		handle(SIGTERM, pass_on, &term);
 		handle(SIGHUP, pass_on, &hup);
 		if (lease)
@@ -157,20 +158,45 @@ static int run_ssh(struct cli *cli, char *const *argv, const char *lease, int *r
 	return failed;
 }
 
+/* How the VM is, unless that is "ready". */
+static char *trouble_of(struct cli *cli, const char *name, struct error *err)
+{
+	auto_json cJSON *params = cJSON_CreateObject();
+	auto_json cJSON *reply = NULL;
+	json_add_str(params, "name", name);
+	if (conn_call(cli, "vm.show", params, &reply, err) < 0)
+		return xasprintf(": %s", err->text);
+	const char *state = json_str(json_get(reply, "vm"), "state", "");
+	return strcmp(state, "ready") != 0 ? xasprintf(", it is %s now", state) : NULL;
+}
+
+static int guest_gone(struct cli *cli, const char *name, struct error *err)
+{
+	struct error asked;
+	auto_free char *now = trouble_of(cli, name, &asked);
+	return error_set(err, ERROR_UNAVAILABLE,
+			 "vm '%s' went away meanwhile: its hypervisor ended%s", name,
+			 now ? now : ", and it is ready again");
+}
+
 int ssh_session(struct cli *cli, struct ssh_command *command, const char *name, const char *lease,
 		bool *ret_reached)
 {
 	struct error err = { 0 };
 	struct ssh_argv argv;
 	int status = 0;
+	struct guest_watch *watch = guest_watch_new(cli, command->target);
 	if (!lease)
 		conn_close(cli);
 	command->verbose = cli->verbose;
 	command->notify_pid = getpid();
 	ssh_argv_init(&argv, command);
 	fflush(cli->io.out);
-	int failed = run_ssh(cli, argv.at, lease, &status, &err);
+	int failed = run_ssh(cli, argv.at, lease, watch, &status, &err);
 	ssh_argv_clear(&argv);
+	bool gone = guest_watch_end(watch);
+	if (gone)
+		failed = guest_gone(cli, name, &err);
 	if (ret_reached)
 		*ret_reached = failed < 0 || status != 255 || connected;
 	if (failed < 0) {
@@ -189,7 +215,7 @@ int ssh_session(struct cli *cli, struct ssh_command *command, const char *name, 
 	return STATUS_SSH;
 }
 
-int guest_start(const struct guest_script *script, pid_t *ret, struct error *err)
+int guest_start(struct cli *cli, struct guest_script *script, pid_t *ret, struct error *err)
 {
 	const char *const words[] = { "sh", "-c", script->text };
 	struct ssh_command command = { .target = script->target, .words = words, .count = 3 };
@@ -197,21 +223,14 @@ int guest_start(const struct guest_script *script, pid_t *ret, struct error *err
 	ssh_argv_init(&argv, &command);
 	const struct spawn spawn = { (const char *const *)argv.at, script->in, script->out,
 				     script->err };
+	script->watch = guest_watch_new(cli, script->target);
 	int failed = spawn_start(&spawn, ret, err);
 	ssh_argv_clear(&argv);
+	if (failed == 0)
+		guest_watch_start(script->watch, *ret);
+	else
+		guest_watch_end(take_ptr(&script->watch));
 	return failed;
-}
-
-/* How the VM is, unless that is "ready". */
-static char *trouble_of(struct cli *cli, const char *name, struct error *err)
-{
-	auto_json cJSON *params = cJSON_CreateObject();
-	auto_json cJSON *reply = NULL;
-	json_add_str(params, "name", name);
-	if (conn_call(cli, "vm.show", params, &reply, err) < 0)
-		return xasprintf(": %s", err->text);
-	const char *state = json_str(json_get(reply, "vm"), "state", "");
-	return strcmp(state, "ready") != 0 ? xasprintf(", it is %s now", state) : NULL;
 }
 
 int guest_lost(struct cli *cli, const char *name, const char *said, struct error *err)
@@ -231,10 +250,12 @@ int guest_lost(struct cli *cli, const char *name, const char *said, struct error
 			 why[0] ? ": " : "", why);
 }
 
-int guest_wait(struct cli *cli, const struct guest_script *script, pid_t pid, int *ret_status,
+int guest_wait(struct cli *cli, struct guest_script *script, pid_t pid, int *ret_status,
 	       struct error *err)
 {
 	*ret_status = spawn_wait(pid);
+	if (guest_watch_end(take_ptr(&script->watch)))
+		return guest_gone(cli, script->name, err);
 	if (*ret_status != 255)
 		return 0;
 	auto_free char *said = script->err >= 0 ? spawn_tail(script->err) : xstrdup("");
@@ -256,7 +277,7 @@ int guest_send(struct cli *cli, const struct guest_script *script,
 	auto_close int writer = ends[1];
 	piped.in = reader;
 	piped.out = null;
-	if (guest_start(&piped, &pid, err) < 0)
+	if (guest_start(cli, &piped, &pid, err) < 0)
 		return -1;
 	close(take_fd(&reader));
 	int sent = send(cookie, writer, &broken);

@@ -3,6 +3,7 @@
 #define CLI_SSH_SESSION_H
 
 #include "cli/cli.h"
+#include "cli/guest_watch.h"
 #include "cli/ssh_argv.h"
 
 /* Asks the daemon until ssh can get in; *ret is what vm.ssh answered. limit_ms 0: two minutes. */
@@ -30,9 +31,10 @@ struct guest_script {
 	const cJSON *target; /* ssh_wait_ready()'s */
 	const char *text;
 	int in, out, err;
+	struct guest_watch *watch; /* between the two: */
 };
-int guest_start(const struct guest_script *script, pid_t *ret, struct error *err);
-int guest_wait(struct cli *cli, const struct guest_script *script, pid_t pid, int *ret_status,
+int guest_start(struct cli *cli, struct guest_script *script, pid_t *ret, struct error *err);
+int guest_wait(struct cli *cli, struct guest_script *script, pid_t pid, int *ret_status,
 	       struct error *err);
 /* The same for a script that reads what send() writes, and says nothing on its standard output; of
  * script only err counts. -1 also when send() failed, unless the script hung up: then its status

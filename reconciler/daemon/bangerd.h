@@ -417,6 +417,7 @@ HANDLER(rpc_vm_why);
 HANDLER(rpc_vm_logs);
 HANDLER(rpc_vm_ssh);
 HANDLER(rpc_vm_exec);
+HANDLER(rpc_vm_pidfd);
 HANDLER(rpc_vm_stats);
 HANDLER(rpc_vm_health);
 HANDLER(rpc_vm_ports);

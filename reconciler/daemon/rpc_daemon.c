@@ -99,6 +99,7 @@ static const struct {
 	{ "vm.logs", rpc_vm_logs },
 	{ "vm.ssh", rpc_vm_ssh },
 	{ "vm.exec", rpc_vm_exec },
+	{ "vm.pidfd", rpc_vm_pidfd },
 	{ "vm.stats", rpc_vm_stats },
 	{ "vm.health", rpc_vm_health },
 	{ "vm.ports", rpc_vm_ports },

@@ -171,6 +171,7 @@ HANDLER(rpc_vm_ssh)
 		     conn_is_trusted(request->conn) ? d->identity : d->group_identity);
 	json_add_str(*ret, "known_hosts", known_hosts);
 	json_add_str(*ret, "alias", alias);
+	json_add_int(*ret, "run", (int64_t)vm->start_ticks);
 	json_add_bool(*ret, "ready", may_answer_ssh(vm));
 	json_add_bool(*ret, "agent", agent_answers(vm));
 	json_add_bool(*ret, "agent_only", has_no_ssh(vm));
@@ -195,7 +196,7 @@ static int hand_over(int to, int fd, struct error *err)
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	if (sendmsg(to, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
-		return error_sys(err, "cannot hand the connection over");
+		return error_sys(err, "cannot hand a descriptor over");
 	return 0;
 }
 
@@ -216,6 +217,25 @@ HANDLER(rpc_vm_exec)
 		return error_set(err, ERROR_BUSY, "too many commands wait for the agent of vm '%s'",
 				 vm->row.name);
 	if (fd < 0 || hand_over(request->fds[0], fd, err) < 0)
+		return error_wrap(err, "vm '%s'", vm->row.name);
+	*ret = cJSON_CreateObject();
+	json_add_str(*ret, "name", vm->row.name);
+	return 0;
+}
+
+/* What its end can be seen by, and nothing else be done with that the caller could not do by its
+ * pid: who is not root cannot signal it. */
+HANDLER(rpc_vm_pidfd)
+{
+	struct vm *vm = vm_named(request->d, json_str(request->params, "name", ""), err);
+	if (!vm)
+		return -1;
+	if (request->fd_count != 1)
+		return error_set(err, ERROR_INVALID, "vm.pidfd needs one end of a socket pair");
+	if (!vm->pid || vm->start_ticks != (uint64_t)json_int(request->params, "run", 0))
+		return error_set(err, ERROR_CONFLICT, "that run of vm '%s' has ended",
+				 vm->row.name);
+	if (hand_over(request->fds[0], vm->pidfd, err) < 0)
 		return error_wrap(err, "vm '%s'", vm->row.name);
 	*ret = cJSON_CreateObject();
 	json_add_str(*ret, "name", vm->row.name);

@@ -27,6 +27,7 @@ const struct rpc_method rpc_methods[] = {
 	{ "vm.logs", "name, [tail], [offset]", "console text" },
 	{ "vm.ssh", "name", "what ssh needs to get in" },
 	{ "vm.exec", "name", "a connection to the channel for commands without ssh" },
+	{ "vm.pidfd", "name, run", "what shows the end of a run of it" },
 	{ "vm.stats", "names", "memory, load, disks of guests" },
 	{ "vm.health", "names", "whether guests are well, and what is wrong" },
 	{ "vm.ports", "names", "what listens in guests" },

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 from harness import PATIENCE, check, equal, wait_for
 
@@ -57,7 +58,18 @@ def scenario_a_guest_on_the_bridge(home):
     check(vm["address"] + "/16" in inside and "default via 10.183.0.1" in inside, inside)
     home.kill_daemon()
     equal(home.vm("a")["address"], vm["address"], "known to the next bangerd")
+    with open(os.path.join(home.work, "large"), "wb") as f:
+        f.write(os.urandom(1 << 20) * 256)
+    sessions = [home.start("ssh", "a", "--", "sh", "-c", "echo in; sleep 600"), home.start("cp", "large", "a:/root/large")]
+    equal(sessions[0].stdout.readline(), "in\n", "in a session")
+    wait_for("cp is at it", PATIENCE, lambda: sh("pgrep", "-P", str(sessions[1].pid), "-x", "ssh", code=None))
+    # Nobody says a word for a guest that is gone, and the bridge is no peer that could.
     os.kill(vm["pid"], signal.SIGKILL)
+    died = time.monotonic()
+    for session in sessions:
+        _, said = session.communicate(timeout=40)
+        check(session.returncode != 0 and "went away meanwhile: its hypervisor ended" in said, f"{session.args}: {session.returncode}, {said}")
+    check(time.monotonic() - died < 20, f"said after {time.monotonic() - died:.0f} s")
     wait_for("it comes back", BOOT, lambda: home.vm("a").get("pid") not in (None, 0, vm["pid"]) and home.vm("a")["state"] == "ready", 0.5)
     equal((home.vm("a")["address"], links()), (vm["address"], ["banger0", tap]), "after a crash")
     home.banger("stop", "a")
