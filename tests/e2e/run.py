@@ -66,18 +66,19 @@ def without_skipped(todo):
     return left
 
 
-def took_too_long(*_):
-    raise harness.Failed(f"it did not end within {LIMIT} s")
+def took_too_long(seconds):
+    raise harness.Failed(f"it did not end within {seconds} s")
 
 
 def run_one(module, name, title):
     fn = getattr(importlib.import_module(module), name)
+    limit = LIMIT * getattr(fn, "limits", 1)
     began = time.monotonic()
     home = harness.Home(name, images=not getattr(fn, "without_images", False))
     failure = None
     boots = 0
-    signal.signal(signal.SIGALRM, took_too_long)
-    signal.alarm(LIMIT)
+    signal.signal(signal.SIGALRM, lambda *_: took_too_long(limit))
+    signal.alarm(limit)
     try:
         fn(home)
     except Exception:  # noqa: BLE001 - reported, then the next scenario goes on

@@ -196,3 +196,6 @@ def scenario_two_hundred_cycles_leave_nothing(home):
     except Failed:
         raise Failed(f"descriptors {collections.Counter(descriptors(home)) - collections.Counter(held)} more") from None
     compare(home, before)
+
+
+scenario_two_hundred_cycles_leave_nothing.limits = 2
