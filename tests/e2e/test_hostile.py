@@ -1,5 +1,6 @@
 """Those who mean harm, or behave as if: clients, guests, look-alikes. And hosts that run out."""
 
+import errno
 import json
 import os
 import shutil
@@ -343,8 +344,14 @@ def scenario_a_full_disk(home):
         def fill(leave):
             st = os.statvfs(home.state)
             size = st.f_bavail * st.f_frsize - leave
+            if size <= 0:
+                return
             with open(filler, "ab") as f:
-                os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, max(size, 1))
+                try:
+                    os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, size)
+                except OSError as full:  # bangerd wrote something after the look
+                    check(full.errno == errno.ENOSPC, full)
+                    fill(leave)
         fill(2 << 20)
         failed = home.banger("create", "one", *FLAGS, code=4)
         check("space" in failed.err.lower(), f"named\n{failed}")
