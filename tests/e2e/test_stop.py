@@ -13,7 +13,8 @@ from test_fields import modules
 from test_lifecycle import FLAGS, boot_id
 
 WRITER = "(n=0; while n=$((n+1)); do echo $n; sleep 0.01; done > /root/lines 2> /dev/null < /dev/null &)"
-DEBIAN = ("--image", "debian", "--memory", "384Mi", "--vcpus", "2", "--work-disk", "64Mi", "--system-disk", "2Gi")
+# systemd takes its time where all is emulated, and more so beside others.
+DEBIAN = "{image: debian, memory: 384Mi, vcpus: 2, work_disk: 64Mi, system_disk: 2Gi, ready: {probe: ssh, timeout: 900s}}"
 FORCED = "ended by force"
 # Something with every process of a name, in any guest, without pidof or killall.
 NAMED = "for p in /proc/[0-9]*; do [ \"$(cat $p/comm 2> /dev/null)\" = %s ] && %s ${p#/proc/}; done; true"
@@ -107,17 +108,23 @@ def scenario_stop_loses_nothing(home):
 scenario_stop_loses_nothing.takes_minutes = True
 
 
+def begin_debian(home, name):
+    home.env["BANGER_STOP_TIMEOUT_MS"] = "200000"
+    spec = home.file("vms.yaml", f"version: 1\nstack: t\nvms:\n  {name}: {DEBIAN}\n")
+    home.banger("apply", "-f", spec, "--yes", timeout=900)
+    return spec
+
+
 def scenario_debian_stop_loses_nothing(home):
-    home.env["BANGER_STOP_TIMEOUT_MS"] = "200000"  # systemd takes its time where all is emulated
-    home.banger("create", "box", *DEBIAN, timeout=600)
-    check(stop_two_ways(home, "box", True) < 40, "the agent's way is no timeout")
+    begin_debian(home, "box")
+    check(stop_two_ways(home, "box", True) < 100, "the agent's way is no timeout")
 
 
 scenario_debian_stop_loses_nothing.takes_minutes = True
 
 
 def scenario_debian_is_a_guest_like_any_other(home):
-    home.banger("create", "deb", *DEBIAN, timeout=600)
+    spec = begin_debian(home, "deb")
     vm = home.vm("deb")
     print(f"debian: ready after {vm['boot_ms']} ms, {vm['boot']}", flush=True)
     equal(home.ssh("deb", "cat", "/proc/1/comm"), "systemd", "its own init")
@@ -142,7 +149,7 @@ def scenario_debian_is_a_guest_like_any_other(home):
     home.banger("ping", "deb")
     ports = home.banger("ports", "deb", "-o", "json").json()[0]["ports"]["ports"]
     check(any(p["port"] == 22 and p["process"] in ("sshd", "systemd") for p in ports), f"ports: {ports}")
-    home.banger("delete", "deb")
+    home.banger("delete", "-f", spec, "--yes")
 
 
 for scenario in (scenario_debian_stop_loses_nothing, scenario_debian_is_a_guest_like_any_other):
