@@ -157,10 +157,15 @@ def compare(home, before):
         return [f"{kind}: too much {sorted(set(map(str, now[kind])) - set(map(str, before[kind])))[:20]}, "
                 f"missing {sorted(set(map(str, before[kind])) - set(map(str, now[kind])))[:20]}"
                 for kind in before if now[kind] != before[kind]]
+    seen = []
+
+    def as_before():
+        seen[:] = differences()
+        return not seen
     try:
-        wait_for("the machine is as before", 20, lambda: not differences(), 1)
+        wait_for("the machine is as before", 90, as_before, 1)
     except Failed:
-        raise Failed("left behind:\n" + "\n".join(differences()) + "\n") from None
+        raise Failed("left behind:\n" + "\n".join(seen) + "\n") from None
 
 
 def scenario_two_hundred_cycles_leave_nothing(home):
