@@ -60,9 +60,14 @@ struct actor conn_actor(const struct conn *conn)
 	return (struct actor){ .uid = conn->uid, .who = conn->user };
 }
 
+static bool is_trusted(uid_t uid)
+{
+	return uid == 0 || uid == getuid();
+}
+
 bool conn_is_trusted(const struct conn *conn)
 {
-	return conn->uid == 0 || conn->uid == getuid();
+	return is_trusted(conn->uid);
 }
 
 int conn_check_trusted(const struct conn *conn, const char *what, struct error *err)
@@ -328,7 +333,7 @@ static bool has_room(const struct bangerd *d, uid_t uid)
 	size_t count = 0;
 	for (const struct conn *conn = d->conns; conn; conn = conn->next)
 		count++;
-	return count < (uid == 0 || uid == getuid() ? CONNS_MAX : CONNS_MAX * 3 / 4);
+	return count < (is_trusted(uid) ? CONNS_MAX : CONNS_MAX * 3 / 4);
 }
 
 static void accept_again(void *data)
@@ -354,7 +359,7 @@ static void learn_name(struct conn *conn)
 {
 	struct passwd entry, *found = NULL;
 	char room[4096];
-	if (conn->uid == getuid() || conn->uid == 0)
+	if (conn_is_trusted(conn))
 		str_copy(conn->user, sizeof(conn->user), conn->uid ? conn->d->user : "root");
 	else if (getpwuid_r(conn->uid, &entry, room, sizeof(room), &found) == 0 && found)
 		snprintf(conn->user, sizeof(conn->user), "%.63s", found->pw_name);
@@ -375,7 +380,7 @@ static void accept_one(void *data, uint32_t events)
 		return;
 	}
 	if (unix_peer(fd, &pid, &uid, &err) < 0 ||
-	    (uid != getuid() && uid != 0 && !(d->group && unix_peer_in_group(fd, d->group)))) {
+	    (!is_trusted(uid) && !(d->group && unix_peer_in_group(fd, d->group)))) {
 		log_warn(NULL, "refused a client of another user");
 		return;
 	}

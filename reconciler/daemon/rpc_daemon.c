@@ -75,72 +75,75 @@ HANDLER(rpc_watch_remove)
 	return 0;
 }
 
-static const struct {
+static const struct method {
 	const char *name;
 	rpc_handler handler;
+	/* FOR_ROOT: it names things of the host that the machine's users may have no business
+	 * with, or is about the daemon itself. */
+	enum { FOR_MEMBERS, FOR_ROOT } whom;
 } handlers[] = {
-	{ "ping", rpc_ping },
-	{ "shutdown", rpc_shutdown },
-	{ "doctor", rpc_doctor },
-	{ "plan", rpc_plan },
-	{ "apply", rpc_apply },
-	{ "delete", rpc_delete },
-	{ "vm.list", rpc_vm_list },
-	{ "vm.show", rpc_vm_show },
-	{ "vm.create", rpc_vm_create },
-	{ "vm.set", rpc_vm_set },
-	{ "vm.start", rpc_vm_start },
-	{ "vm.stop", rpc_vm_stop },
-	{ "vm.restart", rpc_vm_restart },
-	{ "vm.kill", rpc_vm_kill },
-	{ "vm.delete", rpc_vm_delete },
-	{ "vm.prune", rpc_vm_prune },
-	{ "vm.why", rpc_vm_why },
-	{ "vm.logs", rpc_vm_logs },
-	{ "vm.ssh", rpc_vm_ssh },
-	{ "vm.exec", rpc_vm_exec },
-	{ "vm.pidfd", rpc_vm_pidfd },
-	{ "vm.stats", rpc_vm_stats },
-	{ "vm.health", rpc_vm_health },
-	{ "vm.ports", rpc_vm_ports },
-	{ "vm.ping", rpc_vm_ping },
-	{ "vm.lease", rpc_vm_lease },
-	{ "workspace.begin", rpc_workspace_begin },
-	{ "workspace.end", rpc_workspace_end },
-	{ "op.list", rpc_op_list },
-	{ "op.wait", rpc_op_wait },
-	{ "image.list", rpc_image_list },
-	{ "image.show", rpc_image_show },
-	{ "image.pull", rpc_image_pull },
-	{ "image.delete", rpc_image_delete },
-	{ "watch.add", rpc_watch_add },
-	{ "watch.list", rpc_watch_list },
-	{ "watch.remove", rpc_watch_remove },
-	{ "events", rpc_events },
-	{ "history", rpc_history },
-	{ "history.show", rpc_history_show },
-	{ "history.specs", rpc_history_specs },
-	{ "host.resources", rpc_host_resources },
-	{ "host.gc", rpc_host_gc },
-	{ "host.adopt", rpc_host_adopt },
+	{ "ping", rpc_ping, FOR_MEMBERS },
+	{ "shutdown", rpc_shutdown, FOR_ROOT },
+	{ "doctor", rpc_doctor, FOR_MEMBERS },
+	{ "plan", rpc_plan, FOR_MEMBERS },
+	{ "apply", rpc_apply, FOR_MEMBERS },
+	{ "delete", rpc_delete, FOR_MEMBERS },
+	{ "vm.list", rpc_vm_list, FOR_MEMBERS },
+	{ "vm.show", rpc_vm_show, FOR_MEMBERS },
+	{ "vm.create", rpc_vm_create, FOR_MEMBERS },
+	{ "vm.set", rpc_vm_set, FOR_MEMBERS },
+	{ "vm.start", rpc_vm_start, FOR_MEMBERS },
+	{ "vm.stop", rpc_vm_stop, FOR_MEMBERS },
+	{ "vm.restart", rpc_vm_restart, FOR_MEMBERS },
+	{ "vm.kill", rpc_vm_kill, FOR_MEMBERS },
+	{ "vm.delete", rpc_vm_delete, FOR_MEMBERS },
+	{ "vm.prune", rpc_vm_prune, FOR_MEMBERS },
+	{ "vm.why", rpc_vm_why, FOR_MEMBERS },
+	{ "vm.logs", rpc_vm_logs, FOR_MEMBERS },
+	{ "vm.ssh", rpc_vm_ssh, FOR_MEMBERS },
+	{ "vm.exec", rpc_vm_exec, FOR_MEMBERS },
+	{ "vm.pidfd", rpc_vm_pidfd, FOR_MEMBERS },
+	{ "vm.stats", rpc_vm_stats, FOR_MEMBERS },
+	{ "vm.health", rpc_vm_health, FOR_MEMBERS },
+	{ "vm.ports", rpc_vm_ports, FOR_MEMBERS },
+	{ "vm.ping", rpc_vm_ping, FOR_MEMBERS },
+	{ "vm.lease", rpc_vm_lease, FOR_MEMBERS },
+	{ "workspace.begin", rpc_workspace_begin, FOR_MEMBERS },
+	{ "workspace.end", rpc_workspace_end, FOR_MEMBERS },
+	{ "op.list", rpc_op_list, FOR_MEMBERS },
+	{ "op.wait", rpc_op_wait, FOR_MEMBERS },
+	{ "image.list", rpc_image_list, FOR_MEMBERS },
+	{ "image.show", rpc_image_show, FOR_MEMBERS },
+	{ "image.pull", rpc_image_pull, FOR_MEMBERS },
+	{ "image.delete", rpc_image_delete, FOR_MEMBERS },
+	{ "watch.add", rpc_watch_add, FOR_ROOT },
+	{ "watch.list", rpc_watch_list, FOR_MEMBERS },
+	{ "watch.remove", rpc_watch_remove, FOR_ROOT },
+	{ "events", rpc_events, FOR_MEMBERS },
+	{ "history", rpc_history, FOR_MEMBERS },
+	{ "history.show", rpc_history_show, FOR_MEMBERS },
+	{ "history.specs", rpc_history_specs, FOR_MEMBERS },
+	{ "host.resources", rpc_host_resources, FOR_MEMBERS },
+	{ "host.gc", rpc_host_gc, FOR_MEMBERS },
+	{ "host.adopt", rpc_host_adopt, FOR_ROOT },
 };
 
-/* They name things of the host that the machine's users may have no business with, or are about
- * the daemon itself. */
-static const char *const for_root[] = { "shutdown", "watch.add", "watch.remove", "host.adopt" };
+static const struct method *find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(handlers); i++)
+		if (!strcmp(handlers[i].name, name))
+			return &handlers[i];
+	return NULL;
+}
 
 bool rpc_is_for_root(const char *method)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(for_root); i++)
-		if (!strcmp(for_root[i], method))
-			return true;
-	return false;
+	const struct method *found = find(method);
+	return found && found->whom == FOR_ROOT;
 }
 
 rpc_handler rpc_handler_find(const char *method)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(handlers); i++)
-		if (!strcmp(handlers[i].name, method))
-			return handlers[i].handler;
-	return NULL;
+	const struct method *found = find(method);
+	return found ? found->handler : NULL;
 }
