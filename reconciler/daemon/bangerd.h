@@ -38,8 +38,6 @@
 
 #define RESYNC_MS 60000
 #define OPS_KEPT  256
-/* Whose members may use the machine's VMs. */
-#define MACHINE_GROUP "banger"
 
 struct bangerd;
 struct vm;

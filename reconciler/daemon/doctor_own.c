@@ -2,6 +2,7 @@
 #include "daemon/doctor.h"
 #include "base/units.h"
 #include "driver/net_dns.h"
+#include "rpc/rpc.h"
 #include "sys/proc.h"
 
 #include <grp.h>
@@ -10,7 +11,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define GROUP		 "banger"
 #define GROUPADD_MS	 10000
 #define OTHERS_WRITE	 (S_IWGRP | S_IWOTH)
 #define ENOUGH_BYTES	 (4 * GIB)
@@ -136,23 +136,25 @@ static void look_group(const struct doctor *doctor, const struct doctor_row *row
 	char room[16384];
 	(void)doctor;
 	(void)row;
-	if (getgrnam_r(GROUP, &entry, room, sizeof(room), &found) == 0 && found)
+	if (getgrnam_r(MACHINE_GROUP, &entry, room, sizeof(room), &found) == 0 && found)
 		finding_set(ret, HEALTH_PASS, "gid %u", (unsigned)entry.gr_gid);
 	else
 		finding_set(ret, HEALTH_WARN,
-			    "there is no group '" GROUP "': only root can use the machine's VMs");
+			    "there is no group '" MACHINE_GROUP
+			    "': only root can use the machine's VMs");
 }
 
 static int mend_group(const struct doctor *doctor, const struct doctor_row *row,
 		      struct buf *ret_done, struct error *err)
 {
-	static const char *const argv[] = { "groupadd", "--system", GROUP, NULL };
+	static const char *const argv[] = { "groupadd", "--system", MACHINE_GROUP, NULL };
 	const struct proc_run run = { .argv = argv, .timeout_ms = GROUPADD_MS };
 	(void)doctor;
 	(void)row;
 	if (proc_check(&run, NULL, err) < 0)
-		return error_wrap(err, "cannot make the group '" GROUP "'");
-	buf_add(ret_done, "made the group '" GROUP "', which the next start of bangerd lets in");
+		return error_wrap(err, "cannot make the group '" MACHINE_GROUP "'");
+	buf_add(ret_done,
+		"made the group '" MACHINE_GROUP "', which the next start of bangerd lets in");
 	return 0;
 }
 
@@ -160,7 +162,7 @@ static void look_socket(const struct doctor *doctor, const struct doctor_row *ro
 			struct finding *ret)
 {
 	struct stat st;
-	auto_free char *path = xasprintf("%s/bangerd.sock", doctor->paths->runtime);
+	auto_free char *path = xasprintf("%s/" RPC_SOCKET, doctor->paths->runtime);
 	(void)row;
 	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
 		finding_set(ret, HEALTH_FAIL, "'%s' is not there", path);
@@ -260,7 +262,7 @@ const struct doctor_row doctor_own[] = {
 	  .modes = IN_SYSTEM,
 	  .look = look_group,
 	  .mend = mend_group,
-	  .fix = "groupadd --system " GROUP "; usermod -aG " GROUP " USER" },
+	  .fix = "groupadd --system " MACHINE_GROUP "; usermod -aG " MACHINE_GROUP " USER" },
 	{ .check = "socket",
 	  .modes = IN_SYSTEM,
 	  .look = look_socket,

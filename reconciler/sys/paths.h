@@ -19,6 +19,7 @@ struct paths {
 	char *share;   /* recipes and the agent's initrd: BANGER_SHARE, beside the binary, PREFIX */
 	char *bin;     /* directory of this executable */
 };
+#define MACHINE_GROUP	       "banger"		  /* whose members may use the machine's VMs */
 #define PATHS_SSH_CONFIG       "ssh_config"	  /* below state, as bangerd writes it */
 #define PATHS_GROUP_SSH_CONFIG "group_ssh_config" /* for members of the machine's group */
 int paths_init(struct paths *ret, bool system, struct error *err);
