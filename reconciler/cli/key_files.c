@@ -52,11 +52,17 @@ static void read_set(const cJSON *list, const struct spec_context *context)
 	vm_spec_free(vm_spec_with(NULL, "x", set, count, context, &ignored));
 }
 
-void key_files_of_set(const struct cli *cli, cJSON *params)
+void key_files_home(cJSON *params)
 {
 	const char *home = secure_getenv("HOME");
-	if (cli->system && home && home[0] == '/')
+	if (home && home[0] == '/')
 		json_add_str(params, "home", home);
+}
+
+void key_files_of_set(const struct cli *cli, cJSON *params)
+{
+	if (cli->system)
+		key_files_home(params);
 	if (!cli_is_member(cli))
 		return;
 	struct noted noted = { .texts = cJSON_AddObjectToObject(params, "key_files") };

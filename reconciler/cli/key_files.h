@@ -12,6 +12,8 @@
 /* Of the sources that params are about. */
 void key_files_of_sources(const struct cli *cli, const struct spec_source *sources, size_t count,
 			  cJSON *params);
+/* What "~/" is for the one who calls, into params. */
+void key_files_home(cJSON *params);
 /* Of params.set, as vm.create and vm.set take it; and what "~/" is for the caller. */
 void key_files_of_set(const struct cli *cli, cJSON *params);
 

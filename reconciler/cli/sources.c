@@ -265,9 +265,7 @@ int sources_to_wire(const struct cli *cli, const struct sources *sources, cJSON 
 	}
 	json_add_str(params, "stack", sources->stack);
 	json_add_str(params, "path", sources->path);
-	const char *home = secure_getenv("HOME"); /* what "~/" is for the one who calls */
-	if (home && home[0] == '/')
-		json_add_str(params, "home", home);
+	key_files_home(params);
 	auto_free struct spec_source *list = sources_for_load(sources);
 	key_files_of_sources(cli, list, sources->docs.count, params);
 	auto_free char *text = size > RPC_FRAME_MAX / 2 ? json_print(params) : NULL;
