@@ -39,6 +39,11 @@ int fs_read(int dirfd, const char *path, size_t max_bytes, struct buf *ret, stru
 	return fs_read_fd(fd, path, max_bytes, ret, err);
 }
 
+bool fs_is_own(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && st->st_uid == geteuid();
+}
+
 int fs_read_own(int dirfd, const char *name, size_t max_bytes, struct buf *ret, struct error *err)
 {
 	struct stat st;
@@ -46,7 +51,7 @@ int fs_read_own(int dirfd, const char *name, size_t max_bytes, struct buf *ret, 
 		openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 && errno != ELOOP)
 		return error_sys(err, "cannot open '%s'", name);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+	if (fd < 0 || fstat(fd, &st) < 0 || !fs_is_own(&st))
 		return error_set(err, ERROR_CONFLICT, "'%s' is not a file of our own", name);
 	return fs_read_fd(fd, name, max_bytes, ret, err);
 }

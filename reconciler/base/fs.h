@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /* Whole file, at most max_bytes (larger: ERROR_INVALID). Appends to ret. ENOENT keeps err->sys. */
@@ -25,6 +26,8 @@ int fs_write(int dirfd, const char *path, const void *data, size_t len, mode_t m
 /* The same; it is then of this group, at no moment readable by another. */
 int fs_write_for(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
 		 gid_t group, struct error *err);
+/* A regular file, and ours by owner: what a hypervisor makes in its VM's directory is not. */
+bool fs_is_own(const struct stat *st);
 /* mkdir -p with the mode for each new one; already there is success. */
 int fs_mkdirs(const char *path, mode_t mode, struct error *err);
 /* rm -rf below dirfd, never through a symlink; already gone is success. */

@@ -285,14 +285,14 @@ static int console_file(int vm_dirfd, uint64_t *ret_size)
 	struct stat st;
 	*ret_size = 0;
 	if (fstatat(vm_dirfd, VM_FILE_CONSOLE_LOG, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1))
+	    (!fs_is_own(&st) || st.st_nlink != 1))
 		unlinkat(vm_dirfd, VM_FILE_CONSOLE_LOG, 0);
 	auto_close int fd = openat(vm_dirfd, VM_FILE_CONSOLE_LOG,
 				   O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK |
 					   O_NOCTTY | O_CLOEXEC,
 				   0600);
 	/* It may have been quick; what a client gets to see is checked again. */
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+	if (fd < 0 || fstat(fd, &st) < 0 || !fs_is_own(&st))
 		return -1;
 	*ret_size = (uint64_t)st.st_size;
 	return take_fd(&fd);

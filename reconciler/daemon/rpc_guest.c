@@ -1,5 +1,6 @@
 /* logs and ssh: how to hear and reach a guest. */
 #include "daemon/bangerd.h"
+#include "base/fs.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -30,8 +31,7 @@ static void files_open(int dirfd, struct console_files *files)
 				      O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 		/* A hypervisor may put things there: only what we wrote is told. */
 		files->size[i] = files->fd[i] >= 0 && fstat(files->fd[i], &st) == 0 &&
-						 S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-						 st.st_nlink == 1
+						 fs_is_own(&st) && st.st_nlink == 1
 					 ? (uint64_t)st.st_size
 					 : 0;
 	}
