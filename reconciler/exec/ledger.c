@@ -144,7 +144,7 @@ static int64_t min_age_ms(void)
 bool ledger_takes(const struct ledger *ledger, const struct object *object, bool data)
 {
 	return object->orphan && object->from->discard && (data || !object->data) &&
-	       ledger->now_ms - object->since_ms >= min_age_ms();
+	       (object->maker_gone || ledger->now_ms - object->since_ms >= min_age_ms());
 }
 
 static uint64_t mix(uint64_t hash, const void *bytes, size_t len)

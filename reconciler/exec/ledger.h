@@ -31,6 +31,7 @@ struct object {
 	enum need need;
 	bool data;	  /* a user's: only taken when a person says so */
 	bool held;	  /* a lock on it is held; somebody uses it */
+	bool maker_gone;  /* nobody can be on its way with it: its age says nothing */
 	uint64_t size;	  /* bytes it takes */
 	int64_t since_ms; /* wall clock: last written, made, or started; 0: nobody can know */
 	struct stat st;	  /* of a file: its identity */

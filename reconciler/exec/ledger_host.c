@@ -5,6 +5,7 @@
 #include "sys/proc.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -211,6 +212,13 @@ static bool is_being_written(const char *path)
 	return access(task, F_OK) == 0;
 }
 
+/* A daemon that died at it left it, and no thread of anybody has that number since. */
+static bool is_left_behind(const char *path)
+{
+	auto_free char *thread = xasprintf("/proc/%s", thread_of(strrchr(path, '/')));
+	return access(thread, F_OK) < 0 && errno == ENOENT;
+}
+
 static int probe_half_written(struct ledger *ledger, struct error *err)
 {
 	auto_free char *keys = xasprintf("%s/keys", ledger->host->state);
@@ -225,6 +233,7 @@ static int probe_half_written(struct ledger *ledger, struct error *err)
 		struct object *object = &ledger->objects.at[first];
 		object->need = NEED_MAKER;
 		object->held = is_being_written(object->what);
+		object->maker_gone = is_left_behind(object->what);
 	}
 	return 0;
 }

@@ -114,9 +114,13 @@ class Matrix:
         self.no_orphans()
 
     def no_orphans(self):
-        orphans = self.home.banger("resources", "--orphans", "-o", "json").json()
-        if orphans:
-            self.fault("leaked", f"orphans {[(item['kind'], item['what']) for item in orphans]}")
+        """A daemon that begins sweeps in its own time, and it may just have begun."""
+        def orphans():
+            return self.home.banger("resources", "--orphans", "-o", "json").json()
+        try:
+            wait_for("no orphans", 20, lambda: not orphans())
+        except Failed:
+            self.fault("leaked", f"orphans {[(item['kind'], item['what']) for item in orphans()]}")
 
     # --- dying ---
     def die(self, point, *command):

@@ -104,10 +104,11 @@ def plant(home, plants, cache, idle, runs):
     plants.put(os.path.join(vms, "not-an-id", "work.img"), False)
     for name in (YOUNG, FOREIGN, MIXED, "not-an-id"):
         plants.age(os.path.join(vms, name), 3600)
-    # What a bangerd that was killed had begun to write: no thread has such a number.
+    # What a bangerd that was killed had begun to write: no thread has such a number, so its age does not matter.
     plants.put(os.path.join(home.state, "ssh_config.tmp4194305"), True)
     plants.put(os.path.join(home.state, "keys", "known.tmp4194305"), True)
-    plants.put(os.path.join(home.state, "ssh_config.tmp4194306"), False, age=5)
+    plants.put(os.path.join(home.state, "ssh_config.tmp4194306"), True, age=5)
+    plants.put(os.path.join(home.state, f"ssh_config.tmp{os.getpid()}"), False, age=5)
     plants.put(os.path.join(home.state, "notes.tmp"), False)
     plants.put(os.path.join(home.state, "notes.tmp1.txt"), False)
     # Half-built images, half-made downloads.
