@@ -140,7 +140,10 @@ int cmd_doctor(struct cli *cli)
 	auto_json cJSON *reply = NULL;
 	auto_json cJSON *params = cJSON_CreateObject();
 	json_add_bool(params, "fix", cli_flag(cli, "fix"));
-	if (conn_call(cli, "doctor", params, &reply, &err) < 0)
+	int failed = conn_call(cli, "doctor", params, &reply, &err);
+	if (failed && err.code == ERROR_CONFLICT)
+		return cli_fail(cli, &err); /* it is there, and refuses */
+	if (failed)
 		reply = no_daemon(&err);
 	else if (cli_flag(cli, "fix") && geteuid() == 0)
 		load_modules(cli, params, &reply);

@@ -286,7 +286,8 @@ static const struct flag op_wait_flags[] = { FLAG_TIMEOUT, { 0 } };
 	"that works in another way or that not every VM needs. --fix makes /dev/net/tun and the "    \
 	"group banger, lets hypervisors open /dev/net/tun, takes from others the right to write to " \
 	"banger's directories, and loads modules of the kernel when root calls it; packages it "     \
-	"leaves to you. Exits with 4 when a check fails, with 0 when there are warnings only."
+	"leaves to you, and of the machine's bangerd only root may ask for it. Exits with 4 when a " \
+	"check fails, with 0 when there are warnings only."
 #define MORE_GC                                                                                      \
 	"An orphan is a thing of banger's whose VM is in no record or does not run, or that nobody " \
 	"is making any more. It is recognised by more than its name, has to be a minute old, and "   \

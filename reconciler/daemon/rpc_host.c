@@ -259,9 +259,11 @@ HANDLER(rpc_host_gc)
 HANDLER(rpc_doctor)
 {
 	(void)ret;
-	(void)err;
+	bool fix = json_bool(request->params, "fix", false);
+	if (fix && conn_check_trusted(request->conn, "doctor --fix", err) < 0)
+		return -1;
 	struct host_look *look = look_new(request->d, LOOK_DOCTOR);
-	look->fix = json_bool(request->params, "fix", false);
+	look->fix = fix;
 	look->later = conn_later(request);
 	pool_submit(request->d->pool, &look->work);
 	return 1;

@@ -199,6 +199,7 @@ REFUSED = [
     ["host.adopt", {"socket": "/etc/shadow"}, None],
     ["host.adopt", {"pid": 1}, None],
     ["shutdown", {}, None],
+    ["doctor", {"fix": True}, None],
 ]
 
 
@@ -220,6 +221,10 @@ def member_uses_a_vm(alice, home):
         equal(f.read(), "carried\n", "there and back")
     check("m" in alice.banger("ps").out, "ps")
     alice.banger("logs", "m")
+    said = alice.banger("doctor", code=None)
+    check(said.code in (0, 4) and "CHECK" in said.out, f"she may look at the host: {said}")
+    said = alice.banger("doctor", "--fix", code=None)
+    check(said.code not in (0, 4) and "use sudo" in said.err, f"and not have it changed: {said}")
     check(any(one.get("who") == "alice" for one in home.banger("history", "-o", "json").json()), "who made it, in the history")
 
 
