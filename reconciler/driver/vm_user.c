@@ -13,6 +13,7 @@
 #include "sys/unix.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
@@ -133,6 +134,10 @@ int vm_user_check_tun(uid_t uid, struct error *err)
 		return error_sys(err, "cannot look at '/dev/net/tun'");
 	if (proc_may_open("/dev/net/tun", O_RDWR, &user, &refused) == 0)
 		return 0;
+	if (refused.sys != EACCES && refused.sys != EPERM) { /* nobody was asked, or it is gone */
+		*err = refused;
+		return -1;
+	}
 	return error_set(
 		err, ERROR_CONFLICT,
 		"%s (mode %04o), and hypervisors run as users of their own: "

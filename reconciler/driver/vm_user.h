@@ -36,7 +36,7 @@ int vm_user_take(const char *vms_dir, const char *id, int vm_dirfd, uid_t *ret, 
  */
 int vm_user_fill(uid_t uid, bool kvm, struct proc_user *ret, struct error *err);
 
-/* CONFLICT: it cannot open /dev/net/tun, and so not its tap. */
+/* CONFLICT: it may not open /dev/net/tun, and so not its tap. */
 int vm_user_check_tun(uid_t uid, struct error *err);
 
 /* A file below vm_dirfd becomes its user's, for nobody else. CONFLICT: it is somebody's already, or

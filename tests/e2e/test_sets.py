@@ -266,7 +266,7 @@ def scenario_a_roll_over_six_real_replicas(home):
     """max_unavailable 2 of 6: never fewer than 4 ready, and an image that is good for nothing harms one."""
     size = "{image: %s, memory: 128Mi, vcpus: 1, work_disk: 0, system_disk: 512Mi, ready: {probe: ssh, timeout: %s}%s}"
 
-    def write(timeout=f"{max(120, int(PATIENCE))}s", extra="", image="tiny"):
+    def write(timeout=f"{max(120, int(PATIENCE) * 2)}s", extra="", image="tiny"):
         return home.file("vms.yaml", "version: 1\nstack: t\nvms:\n  worker: " + size % (image, timeout, SET + extra) + "\n")
     spec = write()
     home.banger("apply", "-f", spec, "--yes", timeout=PATIENCE * 6)
