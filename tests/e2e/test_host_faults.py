@@ -63,10 +63,11 @@ def scenario_no_descriptor_is_left(home):
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     before = home.vm("box")
     # Room for a client and little else: which call it hits does not matter, that all of them are survived does.
-    used = max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")) + 1
+    used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+    free = [fd for fd in range(len(used) + 14) if fd not in used]
     hit = 0
     for room in range(2, 14):
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + room, limits[1]))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[room], limits[1]))
         result = home.banger("create", f"box-{room}", *FLAGS, code=None)
         equal(home.daemon_pid(), pid, f"bangerd lives, with room for {room}")
         if result.code:
