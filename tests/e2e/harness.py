@@ -27,6 +27,7 @@ PATIENCE = float(os.environ.get("BANGER_TEST_PATIENCE", "90"))
 # In the lab guests are emulated twice: what is large is smaller there.
 IN_LAB = bool(os.environ.get("BANGER_LAB"))
 
+IN_LAB_READY = ", ready: {probe: ssh, timeout: 400s}"  # the usual two minutes are short for several at once
 SMALL = "{image: tiny, memory: 128Mi, vcpus: 1, work_disk: 64Mi, system_disk: 512Mi%s}"
 
 
@@ -260,7 +261,8 @@ class Home:
     def spec(self, name="vms.yaml", stack="t", **vms):
         """vms: name -> extra fields (", ports: [...]") on top of SMALL."""
         lines = ["version: 1", f"stack: {stack}", "vms:" if vms else "vms: {}"]
-        lines += [f"  {vm}: " + SMALL % extra for vm, extra in vms.items()]
+        patient = {vm: IN_LAB_READY if IN_LAB and "ready:" not in extra else "" for vm, extra in vms.items()}
+        lines += [f"  {vm}: " + SMALL % (extra + patient[vm]) for vm, extra in vms.items()]
         return self.file(name, "\n".join(lines) + "\n")
 
     # --- what is there ---

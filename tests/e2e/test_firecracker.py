@@ -88,7 +88,7 @@ def scenario_a_firecracker_is_found_heard_and_ended(home):
 
 def scenario_what_firecracker_lacks_is_named(home):
     home.fake_qemu()
-    home.env["BANGER_FIRECRACKER"] = "/nowhere/firecracker"
+    home.env.update(BANGER_FIRECRACKER="/nowhere/firecracker", BANGER_ACCEL="tcg")
     spec = home.spec(web=", network: user, hypervisor: firecracker")
     result = home.banger("apply", "-f", spec, "--yes", code=3)
     for word in ("vm 'web'", "hypervisor 'firecracker' cannot run here", "/nowhere/firecracker", "BANGER_FIRECRACKER",
