@@ -142,12 +142,14 @@ static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 	if (fstatat(state_dir, "bangerd.log", &log, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    log.st_size > LOG_MAX)
 		renameat(state_dir, "bangerd.log", state_dir, "bangerd.log.1");
-	/* One that ends may take a while to let go of its lock: jobs under way, a busy disk. */
+	/* One that ends may take a while to let go of its lock: jobs under way, a busy disk. One
+	 * that begins may be of a client that was killed over it, and writes in the same log. */
 	uint64_t end = clock_monotonic_ms() + START_MS;
 	for (;;) {
 		fd = start_one(cli, runtime_dir, state_dir, err);
-		if (fd >= 0 || !strstr(err->text, "another bangerd works on") ||
-		    clock_monotonic_ms() > end)
+		if (fd >= 0 || clock_monotonic_ms() > end ||
+		    (!strstr(err->text, "another bangerd works on") &&
+		     !lock_is_held(state_dir, PATHS_LOCK)))
 			return fd;
 		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
 	}

@@ -41,7 +41,7 @@ static void usage(FILE *to)
 /* One daemon for a state directory: the lock lives as long as we do. */
 static int lock_state(struct bangerd *d, struct error *err)
 {
-	auto_free char *path = xasprintf("%s/bangerd.lock", d->paths.state);
+	auto_free char *path = xasprintf("%s/" PATHS_LOCK, d->paths.state);
 	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock_fd < 0)
 		return error_sys(err, "cannot open '%s'", path);

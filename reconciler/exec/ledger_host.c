@@ -2,6 +2,7 @@
  * daemon's own locks and sockets. */
 #include "exec/ledger.h"
 #include "base/fs.h"
+#include "sys/paths.h"
 #include "sys/proc.h"
 
 #include <dirent.h>
@@ -259,7 +260,7 @@ static bool is_lock(const char *name)
 }
 static bool is_daemon_lock(const char *name)
 {
-	return !strcmp(name, "bangerd.lock") || !strcmp(name, "start.lock");
+	return !strcmp(name, PATHS_LOCK) || !strcmp(name, "start.lock");
 }
 static bool is_daemon_socket(const char *name)
 {

@@ -20,6 +20,7 @@ struct paths {
 	char *bin;     /* directory of this executable */
 };
 #define MACHINE_GROUP	       "banger"		  /* whose members may use the machine's VMs */
+#define PATHS_LOCK	       "bangerd.lock"	  /* below state: its bangerd holds it */
 #define PATHS_SSH_CONFIG       "ssh_config"	  /* below state, as bangerd writes it */
 #define PATHS_GROUP_SSH_CONFIG "group_ssh_config" /* for members of the machine's group */
 int paths_init(struct paths *ret, bool system, struct error *err);

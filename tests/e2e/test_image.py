@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import os
+import subprocess
+import threading
 
-from harness import check, equal, wait_for
+from harness import PATIENCE, check, equal, wait_for
 
 
 def scenario_one_pull_for_all(home):
@@ -40,6 +42,33 @@ def scenario_many_daemonless_clients_start_one_daemon(home):
 
 
 scenario_many_daemonless_clients_start_one_daemon.without_images = True
+
+
+def scenario_a_client_waits_for_the_daemon_of_another(home):
+    """One that a client had begun to start before it was killed has the lock, does not listen yet, and writes its log."""
+    lock = os.path.join(home.state, "bangerd.lock")
+    home.banger("ps")
+    home.banger("daemon", "stop")
+    other = subprocess.Popen(["flock", "-n", "-F", lock, "sleep", "3"])
+    over = threading.Event()
+
+    def write_log():
+        while not over.wait(0.002):
+            with open(os.path.join(home.state, "bangerd.log"), "a") as f:
+                f.write("vm=orphan found running: pid 14888\n")
+    writer = threading.Thread(target=write_log)
+    writer.start()
+    try:
+        home.banger("ps")
+        equal(other.wait(PATIENCE), 0, "it had ended before")
+    finally:
+        over.set()
+        writer.join()
+        other.kill()
+        other.wait()
+
+
+scenario_a_client_waits_for_the_daemon_of_another.without_images = True
 
 
 def scenario_an_image_that_is_gone_is_said_once(home):

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from harness import PATIENCE, Rpc, check, equal, wait_for
+from harness import IN_LAB, PATIENCE, Rpc, check, equal, wait_for
 
 
 def logged(home, vm, what):
@@ -26,7 +26,7 @@ def in_order(home, *steps):
 
 def scenario_depends_on_orders_starts_and_stops(home):
     home.fake_qemu(off=300)
-    slow, after = ", kernel_args: 'fake.ready=1500'", ", depends_on: [db]"
+    slow, after = f", kernel_args: 'fake.ready={15000 if IN_LAB else 1500}'", ", depends_on: [db]"
     spec = home.spec(db=slow, app=after, web=", depends_on: [app]", alone="")
     diff = home.banger("diff", "-f", spec, code=1)
     work = home.start("apply", "-f", spec, "--yes")
