@@ -5,10 +5,13 @@ import signal
 import subprocess
 import time
 
-from harness import BUILD, PATIENCE, check, equal, wait_for
+from harness import BUILD, IN_LAB, PATIENCE, check, equal, wait_for
 from test_workspace import git, repository, write
 
 FLAGS = ("--memory", "128Mi", "--vcpus", "1", "--work-disk", "64Mi", "--system-disk", "512Mi")
+if IN_LAB:
+    FLAGS += ("--set", "ready={probe: ssh, timeout: 400s}")
+AT_ONCE = 4 if IN_LAB else 8
 
 
 def nothing_left(home):
@@ -83,7 +86,7 @@ def scenario_run_rm_leaves_nothing_whatever_ends_it(home):
 
 
 def scenario_eight_runs_and_one_is_killed(home):
-    children = [home.start("run", "--rm", "--name", f"r{i}", *FLAGS, "--", "true") for i in range(8)]
+    children = [home.start("run", "--rm", "--name", f"r{i}", *FLAGS, "--", "true") for i in range(AT_ONCE)]
     wait_for("r3 is being made", PATIENCE, lambda: "r3" in home.vms())
     children[3].kill()
     for i, child in enumerate(children):

@@ -186,9 +186,24 @@ static long long number_after(const char *line, const char *key)
 	return at ? strtoll(at + strlen(key), NULL, 10) : 0;
 }
 
+/* As root the system disk may be a snapshot, which bangerd grows itself: of its device. */
+static long long snapshot_size(void)
+{
+	char cwd[512], device[600];
+	const char *id = getcwd(cwd, sizeof(cwd)) ? strrchr(cwd, '/') : NULL;
+	snprintf(device, sizeof(device), "/dev/mapper/banger-%s", id ? id + 1 : "");
+	int fd = open(device, O_RDONLY | O_CLOEXEC);
+	long long have = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	if (fd >= 0)
+		close(fd);
+	return have;
+}
+
 /* The size of a disk as a guest sees it; grow > 0: make it so. */
 static long long disk_size(bool work, long long grow)
 {
+	if (!work && access("root.cow", F_OK) == 0)
+		return snapshot_size();
 	const char *name = work				? "work.img"
 			   : access("root.qcow2", F_OK) ? "root.img"
 							: "root.qcow2";
