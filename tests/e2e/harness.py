@@ -27,6 +27,7 @@ PATIENCE = float(os.environ.get("BANGER_TEST_PATIENCE", "90"))
 # In the lab guests are emulated twice: what is large is smaller there.
 IN_LAB = bool(os.environ.get("BANGER_LAB"))
 
+FORWARD = "/proc/sys/net/ipv4/ip_forward"
 IN_LAB_READY = ", ready: {probe: ssh, timeout: 400s}"  # the usual two minutes are short for several at once
 SMALL = "{image: tiny, memory: 128Mi, vcpus: 1, work_disk: 64Mi, system_disk: 512Mi%s}"
 
@@ -143,6 +144,8 @@ class Home:
         self.state = os.path.join(self.dir, "var", "lib", "banger") if self.system else os.path.join(self.dir, "state", "banger")
         if self.system:
             os.chmod(self.dir, 0o711)  # hypervisors have users of their own there
+            with open(FORWARD) as f:
+                self.forward = f.read()
         self.work = os.path.join(self.dir, "work")
         os.makedirs(self.work)
         os.makedirs(self.state, mode=0o700)
@@ -405,6 +408,11 @@ class Home:
         for name in ours:
             if os.path.exists(f"/sys/class/net/{name}"):
                 remove("ip", "link", "del", name)
+        if self.system and "table inet banger" in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout:
+            remove("nft", "delete", "table", "inet", "banger")
+        if self.system:
+            with open(FORWARD, "w") as f:
+                f.write(self.forward)
         return problems
 
     def keep_logs(self):
