@@ -266,10 +266,16 @@ def scenario_a_roll_over_six_real_replicas(home):
     """max_unavailable 2 of 6: never fewer than 4 ready, and an image that is good for nothing harms one."""
     size = "{image: %s, memory: 128Mi, vcpus: 1, work_disk: 0, system_disk: 512Mi, ready: {probe: ssh, timeout: %s}%s}"
 
-    def write(timeout=f"{max(120, int(PATIENCE) * 2)}s", extra="", image="tiny"):
+    def write(timeout=f"{max(120, int(PATIENCE))}s", extra="", image="tiny"):
         return home.file("vms.yaml", "version: 1\nstack: t\nvms:\n  worker: " + size % (image, timeout, SET + extra) + "\n")
     spec = write()
-    home.banger("apply", "-f", spec, "--yes", timeout=PATIENCE * 6)
+    made = home.banger("apply", "-f", spec, "--yes", code=None, timeout=PATIENCE * 6)
+    hung = [name for name, vm in home.vms().items() if not vm["ready"]]
+    if made.code == 5 and IN_LAB and len(hung) < 3:  # a nested guest may hang while it boots, and has two tries
+        home.banger("kill", *hung)
+        home.banger("start", *hung, timeout=PATIENCE * 6)
+    else:
+        equal(made.code, 0, f"{made}")
     write(extra=", kernel_args: 'loglevel=4'")
     sampler = Sampler(home)
     home.banger("apply", "-f", spec, "--yes", timeout=PATIENCE * 6)
