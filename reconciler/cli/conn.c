@@ -146,11 +146,13 @@ static int start_daemon(struct cli *cli, int runtime_dir, struct error *err)
 	 * that begins may be of a client that was killed over it, and writes in the same log. */
 	uint64_t end = clock_monotonic_ms() + START_MS;
 	for (;;) {
+		bool held = lock_is_held(state_dir, PATHS_LOCK);
 		fd = start_one(cli, runtime_dir, state_dir, err);
-		if (fd >= 0 || clock_monotonic_ms() > end ||
-		    (!strstr(err->text, "another bangerd works on") &&
-		     !lock_is_held(state_dir, PATHS_LOCK)))
+		if (fd >= 0 || clock_monotonic_ms() > end)
 			return fd;
+		held |= lock_is_held(state_dir, PATHS_LOCK);
+		if (!held && !strstr(err->text, "another bangerd works on"))
+			return -1;
 		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
 	}
 }
